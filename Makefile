@@ -1,0 +1,60 @@
+# Everything runs in .venv, which is built anew whenever pyproject.toml changes.
+# PYTHON=... chooses the interpreter; otherwise the first one that is 3.11 or newer.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+.PHONY: help demo test test-long bench format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo       install into $(VENV) and run examples/demo.py"
+	@echo "make test       format, lint, types and tests"
+	@echo "make test-long  the tests with many more examples, and those marked long"
+	@echo "make bench      benchmarks/run.py"
+	@echo "make format     format and fix what can be fixed"
+	@echo "make clean      remove $(VENV), caches and builds"
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict src
+	$(BIN)/pytest -n $(WORKERS)
+
+test-long: $(VENV)/installed-dev
+	LAKOTA_PROFILE=long $(BIN)/pytest -n $(WORKERS) -m "long or not long"
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/run.py
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An interpreter counts only if it runs, is new enough and can make a venv.
+$(VENV)/installed: pyproject.toml
+	rm -rf $(VENV)
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	        >/dev/null 2>&1; then \
+	        echo "$$python -m venv $(VENV)"; \
+	        $$python -m venv $(VENV); exit $$?; \
+	    fi; \
+	done; \
+	echo "no Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
