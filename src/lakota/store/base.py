@@ -2,21 +2,26 @@
 
 Names are relative paths with `/`. An object appears whole or not at all, and is only ever
 replaced by one with the same rows, so no store needs a lock, a rename, an append or a
-conditional write. `mark` and `put_all` have defaults that are right everywhere.
+conditional write. `names`, `put_all`, `mark` and `sweep` have defaults that are right everywhere.
+
+A folder is the part of names before a `/`; it is there while a name below it is. Stores may be
+used by many threads and many processes at once.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from ..errors import StoreError
 
-__all__ = ["Info", "Store", "check_name"]
+__all__ = ["MOST_PARTS", "Info", "Store", "check_folder", "check_name", "is_part"]
+
+MOST_PARTS = 8
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
@@ -31,6 +36,11 @@ class Info(NamedTuple):
     """Seconds since the epoch, by the store's clock."""
 
 
+def is_part(text: str) -> bool:
+    """Whether `text` can stand between the `/` of a name."""
+    return _PART.fullmatch(text) is not None
+
+
 def check_name(name: str) -> str:
     """The one guard of names: returns `name`, or raises `StoreError`.
 
@@ -41,28 +51,40 @@ def check_name(name: str) -> str:
     'segments/ab/cdef.arrow'
     """
     parts = name.split("/") if isinstance(name, str) else []
-    if not 1 <= len(parts) <= 8 or not all(_PART.fullmatch(part) for part in parts):
+    if not 1 <= len(parts) <= MOST_PARTS or not all(map(is_part, parts)):
         raise StoreError(
-            f"{name!r} cannot name an object: expected 1 to 8 parts joined by '/', each of "
-            "letters, digits, '_', '.' and '-', none starting with '.' or '-'"
+            f"{name!r} cannot name an object: expected 1 to {MOST_PARTS} parts joined by '/', each "
+            "of letters, digits, '_', '.' and '-', none starting with '.' or '-'"
         )
     return name
 
 
+def check_folder(prefix: str) -> str:
+    """The guard of folders: as for names, and `""` is the whole store.
+
+    >>> check_folder("segments/ab"), check_folder("")
+    ('segments/ab', '')
+    """
+    return prefix if prefix == "" else check_name(prefix)
+
+
 class Store(ABC):
-    """Objects under names."""
+    """Objects under names. Every method raises `StoreError` for what cannot name an object or
+    a folder, and where the store fails."""
 
     remote: bool = False
     """Whether bytes travel: decides the default codec (`plain` if not, `packed` if so)."""
 
     @abstractmethod
     def get(self, name: str) -> pa.Buffer:
-        """The bytes of `name`; raises `ObjectMissingError`."""
+        """The bytes of `name`, which stay as they are whatever happens to the object later;
+        raises `ObjectMissingError`."""
 
     @abstractmethod
     def put(self, name: str, data: pa.Buffer | bytes) -> None:
         """Write `name`: atomic, idempotent, durable on return. Always writes, also over an
-        object that is there: this repairs a damaged one and renews its age."""
+        object that is there: this repairs a damaged one and renews its age. A put that fails
+        leaves what was there before."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:
@@ -75,11 +97,20 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, names: Iterable[str]) -> None:
-        """Delete, in the order given; those that are not there are passed over."""
+        """Delete, in the order given; those that are not there are passed over. Durable on
+        return, but within one call a power loss may undo some and not others: where the order
+        must survive it, make several calls."""
 
     @abstractmethod
     def touch(self, name: str) -> bool:
-        """Renew the age of `name`, so that a collector leaves it; False if it is not there."""
+        """Renew the age of `name`, so that a collector leaves it; False if it is not there.
+        On return the object is as durable as if put: its writer may have died before it was.
+        """
+
+    def names(self, prefix: str) -> Sequence[str]:
+        """The names of the objects directly in folder `prefix`, in no order."""
+        start = len(check_folder(prefix)) + 1 if prefix else 0
+        return [info.name for info in self.list(prefix) if "/" not in info.name[start:]]
 
     def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
         """Write several, in any order, perhaps at once; durable on return."""
@@ -88,7 +119,9 @@ class Store(ABC):
 
     def mark(self, prefix: str) -> Hashable | None:
         """A value that differs after any change to the names directly in folder `prefix`;
-        None where the store has no cheap one, which means: list again."""
+        None where the store has no cheap one, which means: list again. Take it before the
+        listing that it stands for. A store's clock may tick slowly, so a mark taken within
+        moments of a change may miss one that follows at once."""
         return None
 
     def sweep(self, older_than: float) -> int:

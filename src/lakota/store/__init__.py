@@ -1,0 +1,18 @@
+"""Stores of objects: `base` says what one is, `uri` finds the one that a text means."""
+
+from __future__ import annotations
+
+from .base import Info, Store, check_folder, check_name
+from .local import LocalStore
+from .memory import MemoryStore
+from .uri import parse_uri
+
+__all__ = [
+    "Info",
+    "LocalStore",
+    "MemoryStore",
+    "Store",
+    "check_folder",
+    "check_name",
+    "parse_uri",
+]

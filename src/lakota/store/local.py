@@ -1,0 +1,347 @@
+"""A store in a folder of this machine or of a shared disk.
+
+An object is a file. It is written to a file `.tmp-<16 hex digits>` beside its place, flushed to
+the disk, renamed to its name, and the folder is flushed: so a name always stands for a whole
+object, and on return it is there for good, whatever happens to the process or to the power.
+`durability="os"` leaves out the flushes: still whole for every process, but for the operating
+system to bring to the disk, and a power loss may take or tear what was written last.
+
+Reads never see a file change: a replacement is another file, and whoever has mapped the old one
+keeps it. Only plain files are objects; the root may be a symbolic link, folders below it not.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import re
+import stat
+import sys
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from typing import Literal
+
+import pyarrow as pa
+
+from ..errors import InputError, ObjectMissingError, StoreError
+from .base import MOST_PARTS, Info, Store, check_folder, check_name, is_part
+
+__all__ = ["Durability", "LocalStore"]
+
+Durability = Literal["fsync", "os"]
+
+# Up to here, a read costs less than a mapping and its page faults, and takes no slot of the
+# limited number of mappings that a process may have.
+_READ_AT_MOST = 256 * 1024
+
+# Flushes that run at once share a commit of the file system's journal.
+_WRITERS = 8
+
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")
+
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
+class LocalStore(Store):
+    """Objects in the folder `root`, which the first put creates.
+
+    `durability` is `"fsync"` (what `put`, `touch` and `delete` return from survives a power
+    loss) or `"os"` (it survives the end of the process). Raises `InputError` for another one,
+    and for a root that is not a folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = LocalStore(folder)
+    ...     store.put("notes/a", b"one")
+    ...     store.get("notes/a").to_pybytes(), store.names("notes")
+    (b'one', ['notes/a'])
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "fsync") -> None:
+        if durability not in ("fsync", "os"):
+            raise InputError(f"durability is {durability!r}; expected 'fsync' or 'os'")
+        # Absolute, so that the store stays where it is when the process changes its folder.
+        self.root = os.path.abspath(os.fspath(root))
+        self.durability = durability
+        self._anchored: set[str] = set()
+        if os.path.lexists(self.root) and not os.path.isdir(self.root):
+            raise InputError(f"{self.root} is not a folder; expected one, or a path to create")
+
+    def __repr__(self) -> str:
+        return f"LocalStore({self.root!r}, durability={self.durability!r})"
+
+    def get(self, name: str) -> pa.Buffer:
+        path = self._path(name)
+        try:
+            with open(path, "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > _READ_AT_MOST:
+                    with suppress(OSError):  # no mapping left, or a file system without any
+                        return pa.py_buffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+                return pa.py_buffer(file.readall())
+        except _ABSENT as error:
+            raise self._missing(name) from error
+        except OSError as error:
+            raise self._failed("read", name, error) from error
+
+    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+        path = self._path(name)
+        folder = os.path.dirname(path)
+        try:
+            self._make_folder(folder)
+            temporary = os.path.join(folder, f".tmp-{os.urandom(8).hex()}")
+            try:
+                with open(temporary, "xb", buffering=0) as file:
+                    _write(file.fileno(), memoryview(data).cast("B"))
+                    if self.durability == "fsync":
+                        _flush(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            if self.durability == "fsync":
+                _flush_folder(folder)
+        except OSError as error:
+            raise self._failed("write", name, error) from error
+
+    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+        if len(objects) < 2:
+            return super().put_all(objects)
+        *others, (name, data) = objects.items()
+        running: list[Future[None]] = []
+        try:
+            for other in others:
+                try:
+                    running.append(_pool.submit(self.put, *other))
+                except RuntimeError:  # the interpreter is ending and starts no more threads
+                    self.put(*other)
+            self.put(name, data)
+        finally:
+            # Whatever happened, nothing of this call goes on after it.
+            failures = [future.exception() for future in running]
+        for failure in failures:
+            if failure is not None:
+                raise failure
+
+    def exists(self, name: str) -> bool:
+        path = self._path(name)
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)
+        except _ABSENT:
+            return False
+        except OSError as error:
+            raise self._failed("look for", name, error) from error
+
+    def list(self, prefix: str) -> Iterator[Info]:
+        for folder, entry in self._walk(check_folder(prefix)):
+            if not is_part(entry.name):
+                continue
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except _ABSENT:
+                continue
+            except OSError as error:
+                raise self._failed("list", name, error) from error
+            yield Info(name, status.st_size, status.st_mtime)
+
+    def names(self, prefix: str) -> Sequence[str]:
+        start = f"{check_folder(prefix)}/" if prefix else ""
+        files, _ = self._scan(prefix)
+        return [start + entry.name for entry in files if is_part(entry.name)]
+
+    def delete(self, names: Iterable[str]) -> None:
+        folders = set()
+        for name in names:
+            path = self._path(name)
+            try:
+                os.unlink(path)
+            except _ABSENT:
+                continue
+            except OSError as error:
+                raise self._failed("delete", name, error) from error
+            folders.add(os.path.dirname(path))
+        for folder in folders if self.durability == "fsync" else ():
+            try:
+                _flush_folder(folder)
+            except OSError as error:
+                raise self._failed("delete from", folder, error) from error
+
+    def touch(self, name: str) -> bool:
+        path = self._path(name)
+        try:
+            if self.durability == "fsync":
+                # Its writer may have died between any two steps of `put`, or flushed nothing.
+                with open(path, "rb", buffering=0) as file:
+                    _flush(file.fileno())
+                self._anchor(os.path.dirname(path), self.root)
+                _flush_folder(os.path.dirname(path))
+            os.utime(path)
+        except _ABSENT:
+            return False
+        except OSError as error:
+            raise self._failed("touch", name, error) from error
+        return True
+
+    def mark(self, prefix: str) -> Hashable:
+        path = self._folder_path(prefix)
+        try:
+            status = os.stat(path)
+        except _ABSENT:
+            return ("absent",)
+        except OSError as error:
+            raise self._failed("look at", prefix, error) from error
+        return (status.st_mtime_ns, status.st_ino)
+
+    def sweep(self, older_than: float) -> int:
+        removed = 0
+        for folder, entry in self._walk(""):
+            if not _TEMPORARY.fullmatch(entry.name):
+                continue
+            try:
+                if entry.stat(follow_symlinks=False).st_mtime < older_than:
+                    os.unlink(entry.path)
+                    removed += 1
+            except _ABSENT:
+                continue
+            except OSError as error:
+                raise self._failed("sweep", f"{folder}/{entry.name}", error) from error
+        return removed
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.root, *check_name(name).split("/"))
+
+    def _folder_path(self, prefix: str) -> str:
+        return self._path(prefix) if prefix else self.root
+
+    def _scan(self, prefix: str) -> tuple[Sequence[os.DirEntry[str]], Sequence[str]]:
+        try:
+            return _scan(self._folder_path(prefix))
+        except _ABSENT:
+            return [], []
+        except OSError as error:
+            raise self._failed("list", prefix or "what is", error) from error
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Every plain file below a folder, with the folder that it is in."""
+        waiting = [prefix]
+        while waiting:
+            folder = waiting.pop()
+            files, folders = self._scan(folder)
+            yield from ((folder, entry) for entry in files)
+            start = f"{folder}/" if folder else ""
+            if start.count("/") < MOST_PARTS - 1:
+                waiting += [start + below for below in folders if is_part(below)]
+
+    def _make_folder(self, folder: str) -> None:
+        top = self.root
+        if not os.path.isdir(folder):
+            missing = [folder]
+            while not os.path.isdir(above := os.path.dirname(missing[-1])):
+                missing.append(above)
+            os.makedirs(folder, exist_ok=True)
+            self._anchored.difference_update(missing)
+            top = min(top, missing[-1], key=len)
+        if self.durability == "fsync":
+            self._anchor(folder, top)
+
+    def _anchor(self, folder: str, top: str) -> None:
+        """Flush the names of `folder` and of those above it up to `top`, once per store. Also
+        when they are there already: who made them may have died before flushing them."""
+        flushed = []
+        while folder not in self._anchored:
+            parent = os.path.dirname(folder)
+            # What is above the root need not be ours to open.
+            with suppress(PermissionError) if len(parent) < len(self.root) else nullcontext():
+                _flush_folder(parent)
+            flushed.append(folder)
+            if folder == top:
+                break
+            folder = parent
+        self._anchored.update(flushed)
+
+    def _missing(self, name: str) -> ObjectMissingError:
+        failure = ObjectMissingError(f"there is no object {name} in {self.root}")
+        failure.errno = errno.ENOENT
+        return failure
+
+    def _failed(self, action: str, name: str, error: OSError) -> StoreError:
+        reason = error.strerror or str(error)
+        advice = _ADVICE.get(error.errno or 0, "look after the disk or its mount, then try again")
+        failure = StoreError(f"cannot {action} {name} in {self.root}: {reason}; {advice}")
+        failure.errno = error.errno
+        return failure
+
+
+_FULL = "nothing is half written: free some space, then try again"
+_REFUSED = "give this user the right to read and write there, or use another folder"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _REFUSED,
+    errno.EPERM: _REFUSED,
+    errno.EROFS: "mount it for writing, or use another folder",
+    errno.EEXIST: "something else is in its place: move that away",
+    errno.ENOTDIR: "something else is in its place: move that away",
+    errno.EISDIR: "something else is in its place: move that away",
+    errno.EMFILE: "too many files are open in this process: close some, or raise its limit",
+}
+
+
+def _scan(folder: str) -> tuple[list[os.DirEntry[str]], list[str]]:
+    """The plain files directly in a folder, and the names of the folders."""
+    files, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                files.append(entry)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+    return files, folders
+
+
+def _write(descriptor: int, data: memoryview) -> None:
+    """Write all: the system may take less at once than it is given."""
+    while len(data) > 0:
+        data = data[os.write(descriptor, data) :]
+
+
+def _flush(descriptor: int) -> None:
+    """Bring what was written to the disk itself."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # There, fsync leaves data in the cache of the drive. Some file systems know no other.
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def _flush_folder(folder: str) -> None:
+    """Bring the names in `folder` to the disk, where the system has a way to ask for it."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _flush(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _new_pool() -> None:
+    global _pool
+    _pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="lakota-put")
+
+
+_pool: ThreadPoolExecutor
+_new_pool()
+if hasattr(os, "register_at_fork"):
+    # A forked process has the pool but not its threads.
+    os.register_at_fork(after_in_child=_new_pool)

@@ -1,0 +1,88 @@
+"""A store in the memory of this process: what it holds ends with it.
+
+Objects are buffers that nobody changes, so `get` hands out the same one without a copy.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+
+from ..errors import ObjectMissingError
+from .base import Info, Store, check_folder, check_name
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore(Store):
+    """Objects in a dictionary, for any number of threads.
+
+    >>> store = MemoryStore()
+    >>> store.put("notes/a", b"one")
+    >>> store.get("notes/a").to_pybytes(), store.names("notes")
+    (b'one', ['notes/a'])
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._objects: dict[str, tuple[pa.Buffer, float]] = {}
+        self._changes: Counter[str] = Counter()  # by folder
+
+    def __repr__(self) -> str:
+        return "MemoryStore()"
+
+    def get(self, name: str) -> pa.Buffer:
+        found = self._objects.get(check_name(name))
+        if found is None:
+            raise ObjectMissingError(f"there is no object {name} in this memory store")
+        return found[0]
+
+    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+        check_name(name)
+        # Bytes cannot change; any other buffer may belong to a caller who goes on using it.
+        kept = pa.py_buffer(data if isinstance(data, bytes) else memoryview(data).tobytes())
+        with self._lock:
+            self._objects[name] = (kept, time.time())
+            self._changes[_folder(name)] += 1
+
+    def exists(self, name: str) -> bool:
+        return check_name(name) in self._objects
+
+    def list(self, prefix: str) -> Iterator[Info]:
+        start = f"{check_folder(prefix)}/" if prefix else ""
+        with self._lock:
+            objects = [*self._objects.items()]
+        for name, (data, modified) in objects:
+            if name.startswith(start):
+                yield Info(name, data.size, modified)
+
+    def names(self, prefix: str) -> Sequence[str]:
+        check_folder(prefix)
+        with self._lock:
+            return [name for name in self._objects if _folder(name) == prefix]
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            check_name(name)
+            with self._lock:
+                if self._objects.pop(name, None) is not None:
+                    self._changes[_folder(name)] += 1
+
+    def touch(self, name: str) -> bool:
+        check_name(name)
+        with self._lock:
+            found = self._objects.get(name)
+            if found is not None:
+                self._objects[name] = (found[0], time.time())
+        return found is not None
+
+    def mark(self, prefix: str) -> int:
+        return self._changes[check_folder(prefix)]
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]

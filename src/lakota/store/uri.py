@@ -1,0 +1,80 @@
+"""From the text that a user writes to the store that it means. The only place that knows schemes.
+
+```
+None, memory://               a new store in memory
+memory://name                 the store of that name in the memory of this process
+a/folder, ~/a/folder, a Path  a folder
+file:///a/folder              a folder, `%20` and the like decoded; file://a/folder is relative
+```
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from urllib.parse import unquote
+
+from ..errors import InputError
+from .base import Store
+from .local import Durability, LocalStore
+from .memory import MemoryStore
+
+__all__ = ["parse_uri"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+_SLIP = re.compile(r"(memory|file|s3|gs|az|https?):", re.IGNORECASE)
+_KNOWN = "a folder, 'file:///a/folder', 'memory://' or 'memory://name'"
+
+# Object stores and servers get their place here.
+_NOT_INCLUDED = frozenset({"s3", "gs", "az", "http", "https"})
+
+_shared: dict[str, MemoryStore] = {}
+_shared_lock = threading.Lock()
+
+
+def parse_uri(uri: str | os.PathLike[str] | None, *, durability: Durability = "fsync") -> Store:
+    """The store that `uri` means. Nothing is read or created. `durability` is for folders, see
+    `LocalStore`.
+
+    Raises `InputError` if it means none, or one that this release does not include.
+
+    >>> parse_uri(None)
+    MemoryStore()
+    >>> parse_uri("memory://a") is parse_uri("memory://a")
+    True
+    >>> parse_uri("file:///tmp/a%20b")
+    LocalStore('/tmp/a b', durability='fsync')
+    """
+    if uri is None:
+        return MemoryStore()
+    text = os.fspath(uri) if isinstance(uri, str | os.PathLike) else uri
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f"{uri!r} names no store; expected {_KNOWN}")
+    scheme = _SCHEME.match(text)
+    if isinstance(uri, str) and scheme is not None:
+        return _of_scheme(scheme[1].lower(), text[scheme.end() :], text, durability)
+    if isinstance(uri, str) and (slip := _SLIP.match(text)):
+        raise InputError(
+            f"{text!r} is neither a URI nor a clear path; expected '{slip[0]}//...', "
+            f"or './{text}' for a folder of that name"
+        )
+    return LocalStore(os.path.expanduser(text), durability=durability)
+
+
+def _of_scheme(scheme: str, rest: str, uri: str, durability: Durability) -> Store:
+    if scheme == "memory":
+        return _named(rest) if rest else MemoryStore()
+    if scheme == "file":
+        path = unquote(rest.removeprefix("localhost") if rest.startswith("localhost/") else rest)
+        if not path or "\0" in path:
+            raise InputError(f"{uri!r} names no folder; expected 'file:///a/folder'")
+        return LocalStore(os.path.expanduser(path), durability=durability)
+    if scheme in _NOT_INCLUDED:
+        raise InputError(f"{uri!r}: this release does not include {scheme}://; use {_KNOWN}")
+    raise InputError(f"{uri!r} has the unknown scheme {scheme}://; expected {_KNOWN}")
+
+
+def _named(name: str) -> MemoryStore:
+    with _shared_lock:
+        return _shared.setdefault(name, MemoryStore())
