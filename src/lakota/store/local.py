@@ -41,7 +41,8 @@ _WRITERS = 8
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")
 
-_ABSENT = (FileNotFoundError, NotADirectoryError)
+# What the system says where no file has that name: nothing there, or a folder, or a file above.
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class LocalStore(Store):
@@ -173,12 +174,12 @@ class LocalStore(Store):
     def touch(self, name: str) -> bool:
         path = self._path(name)
         try:
-            if self.durability == "fsync":
-                # Its writer may have died between any two steps of `put`, or flushed nothing.
-                with open(path, "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:
+                if self.durability == "fsync":
+                    # Its writer may have died between any two steps of `put`, or flushed nothing.
                     _flush(file.fileno())
-                self._anchor(os.path.dirname(path), self.root)
-                _flush_folder(os.path.dirname(path))
+                    self._anchor(os.path.dirname(path), self.root)
+                    _flush_folder(os.path.dirname(path))
             os.utime(path)
         except _ABSENT:
             return False
