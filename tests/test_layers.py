@@ -23,16 +23,22 @@ schema
 cast
 codecs
 segment
-page
+layout page
 manifest
-overlay
+overlay compact
 store.base
 store.memory store.local
 store.uri
 store
+objects
 changelog
-transaction merge sync compact gc check
+moment
+site
+transaction
+merge sync maintain ledger
+gc check
 series
+bulk
 collection
 registry
 repo

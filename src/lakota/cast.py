@@ -118,14 +118,14 @@ def _unique(names: Iterable[Any], columns: Iterable[Any]) -> dict[Any, Any]:
 def _open(frame: Any, schema: Schema) -> tuple[Mapping[Any, Any], bool]:
     """The columns of a frame by name, and whether their text is known to be valid."""
     if isinstance(frame, Mapping):
-        return frame, True
+        return frame, False
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
     if isinstance(frame, pl.DataFrame):
         table = pa.table(frame)
         return dict(zip(table.schema.names, table.columns, strict=True)), True
     if _is_pandas(frame, "DataFrame"):
-        return _from_pandas(frame, schema), True
+        return _from_pandas(frame, schema), False
     table = _from_arrow(frame)
     return _unique(table.schema.names, table.columns), False
 
@@ -176,7 +176,7 @@ def _fit(name: str, values: Any, target: pa.DataType, trusted: bool) -> Any:
     try:
         known = isinstance(values, pa.Array | pa.ChunkedArray)
         array = values if known else _to_array(values, target)
-        if not (trusted and known) and _has_text(array.type):
+        if not trusted and _has_text(array.type):
             array.validate(full=True)
         return array if array.type == target else _convert(array, target)
     except (FrameError, SchemaError) as err:
@@ -201,7 +201,7 @@ def _has_text(dtype: pa.DataType) -> bool:
 
 def _to_array(values: Any, target: pa.DataType) -> Any:
     if isinstance(values, np.ndarray):
-        return _from_numpy(values)
+        return _from_numpy(values, target)
     if isinstance(values, list | tuple):
         return _from_list(values, target)
     if isinstance(values, range):
@@ -209,6 +209,10 @@ def _to_array(values: Any, target: pa.DataType) -> Any:
     if isinstance(values, pl.Series):
         return pa.chunked_array(values)
     if _is_pandas(values, "Series") or _is_pandas(values, "Index"):
+        if values.dtype == object:
+            objects = np.array(values, dtype=object)
+            objects[np.asarray(values.isna())] = None
+            return _from_list(objects.tolist(), target)
         return pa.array(values, from_pandas=True)
     if hasattr(values, "__arrow_c_stream__"):
         return pa.chunked_array(values)
@@ -220,7 +224,7 @@ def _to_array(values: Any, target: pa.DataType) -> Any:
             f"found {type(values).__name__}"
         )
     if hasattr(values, "__array__") or hasattr(values, "typecode"):
-        return _from_numpy(np.asarray(values))
+        return _from_numpy(np.asarray(values), target)
     if isinstance(values, Sequence):
         return _from_list(list(values), target)
     raise FrameError(f"expected a list, an array or a Series, found {type(values).__name__}")
@@ -235,19 +239,19 @@ def _from_range(values: range) -> pa.Array:
     return pa.array(np.arange(values.start, values.stop, values.step, dtype=np.int64))
 
 
-def _from_numpy(values: Any) -> Any:
+def _from_numpy(values: Any, target: pa.DataType) -> Any:
     if values.ndim != 1:
         raise FrameError(f"expected one dimension, found an array of shape {values.shape}")
     kind = values.dtype.kind
     if kind == "O":
-        return _from_list(values.tolist(), None)
+        return _from_list(values.tolist(), target)
     if kind in "mM" and np.datetime_data(values.dtype) not in [(u, 1) for u in _NUMPY_UNITS]:
         values = _to_unit(values)
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
     if kind == "U":
         # numpy drops trailing NULs and lets lone surrogates through; Polars checks them.
-        return _from_list(values.tolist(), None)
+        return _from_list(values.tolist(), target)
     return pa.array(values)
 
 
@@ -285,14 +289,18 @@ def _alike(kind: type) -> str:
     return next((name for name, types in _ALIKE if issubclass(kind, types)), kind.__name__)
 
 
-def _from_list(values: Sequence[Any], target: pa.DataType | None) -> Any:
+def _from_list(values: Sequence[Any], target: pa.DataType) -> Any:
+    if family(target) == "map" and set(map(type, values)) - {type(None)}:
+        raise FrameError("found a list of Python objects, expected a pyarrow.MapArray")
     names = _mixture(values)
-    if names == {"Decimal", "number"} and target is not None and family(target) == "decimal":
+    if names == {"Decimal", "number"} and family(target) == "decimal":
         return pa.array(values, target)
     if len(names) > 1:
         raise FrameError(f"found a mixture of {' and '.join(sorted(names))}, expected one type")
     if names == {"datetime"} or names == {"timedelta"}:
         return _from_times(values, names == {"datetime"})
+    if target == pa.uint64() and {int} >= set(map(type, values)) - {type(None)}:
+        return pa.array(values, target)
     return pa.array(values)
 
 
@@ -422,16 +430,19 @@ def _int_to_decimal(array: Any, target: pa.DataType) -> Any:
 def _timestamps(array: Any, target: pa.DataType) -> Any:
     source = array.type
     if (source.tz is None) != (target.tz is None):
-        what, do = ("no time zone", "set one") if source.tz is None else (source.tz, "drop it")
-        raise FrameError(
-            f"found timestamps with {what}, expected {type_name(target)}; {do} before writing"
-        )
+        found = "without a time zone" if source.tz is None else f"in the zone {source.tz}"
+        wanted = "no time zone" if target.tz is None else f"the zone {target.tz}"
+        do = "set its zone" if source.tz is None else "drop its zone"
+        raise FrameError(f"found timestamps {found}, expected {wanted}; {do} before writing")
     return array.cast(target)
 
 
 def _timestamp_to_date(array: Any, target: pa.DataType) -> Any:
     if array.type.tz is not None:
-        raise FrameError(f"found {array.type}, expected {type_name(target)}; drop the zone first")
+        zone = array.type.tz
+        raise FrameError(
+            f"found timestamps in the zone {zone}, expected dates; drop its zone first"
+        )
     return _checked(array, target)
 
 

@@ -301,6 +301,13 @@ def _raw_offsets(array: pa.Array) -> NDArray[np.int32] | NDArray[np.int64]:
 
 def _view(array: pa.Array, update: _Update) -> None:
     large = pa.large_string() if array.type.id == _STRING_VIEW else pa.large_binary()
+    if array.null_count:  # Arrow's cast follows what lies under nulls, which may be anything
+        size, valid = len(array), _bits(array, 0)
+        _, slots, *data = array.buffers()
+        views = np.frombuffer(slots, np.uint64, 2 * size, 16 * array.offset).reshape(size, 2)
+        parts = np.packbits(valid, bitorder="little"), views * valid.astype(np.uint64)[:, None]
+        buffers = [*map(pa.py_buffer, parts), *data]
+        array = pa.Array.from_buffers(array.type, size, buffers)
     _var(array.cast(large), update)
 
 

@@ -353,6 +353,11 @@ class Segment:
         return dict(zip(self.schema.names, self._plan.codecs, strict=True))
 
     @property
+    def data(self) -> pa.Buffer:
+        """The bytes of the file."""
+        return self._data
+
+    @property
     def num_batches(self) -> int:
         return -(-self.num_rows // self.batch_rows)
 

@@ -193,7 +193,7 @@ class _Reader:
         return dtype
 
     def error(self, reason: str) -> SchemaError:
-        return SchemaError(f"cannot read the type {self.text!r}: {reason}")
+        return SchemaError(f"cannot read the type {self.text[:80]!r}: {reason}")
 
     def match(self, pattern: str) -> str | None:
         found = re.compile(rf"\s*({pattern})\s*").match(self.text, self.at)
@@ -216,7 +216,7 @@ class _Reader:
             return self.nested(word)
         dtype = _WORDS.get(word)
         if dtype is None:
-            inside = "" if word == self.text else f" in {self.text!r}"
+            inside = "" if word == self.text else f" in {self.text[:80]!r}"
             raise SchemaError(f"unknown type {word!r}{inside}: {_instead(word)}")
         if word in ("date32", "date64"):
             self.match(r"\[day\]" if word == "date32" else r"\[ms\]")
@@ -446,7 +446,7 @@ def _scaled(array: pa.Array) -> list[int]:
     """Decimals as scaled integers, from their little-endian words."""
     width = array.type.bit_width // 8
     data = array.buffers()[1]
-    if data is None:
+    if data is None or not len(array):
         return []
     word = np.dtype("<u4" if width == 4 else "<u8")
     words = np.frombuffer(data, word)[array.offset * width // word.itemsize :]
@@ -477,14 +477,16 @@ def _found(value: Any) -> str:
     return f"found {type(value).__name__}"
 
 
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool | np.bool_)
+def _is_number(value: Any) -> bool:
+    """Whether `value` is a real number; bools are none."""
+    kinds = int | float | np.integer | np.float64 | np.float32 | np.float16
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _int(dtype: pa.DataType, value: Any) -> int:
-    if _is_bool(value) or not isinstance(value, int | float | np.integer | np.floating | Decimal):
+    if not _is_number(value):
         raise RangeError(f"expected an int, {_found(value)}")
-    if not isinstance(value, int | np.integer) and not _is_whole(value):
+    if not isinstance(value, int | np.integer) and not float(value).is_integer():
         raise RangeError("it is not a whole number")
     signed = str(dtype).startswith("int")
     bits = dtype.bit_width - signed
@@ -493,34 +495,30 @@ def _int(dtype: pa.DataType, value: Any) -> int:
     return int(value)
 
 
-def _is_whole(value: Any) -> bool:
-    return bool(value - value == 0) and bool(value == value // 1)
-
-
 def _float(dtype: pa.DataType, value: Any) -> float:
-    if _is_bool(value) or not isinstance(value, int | float | np.integer | np.floating):
+    if not _is_number(value):
         raise RangeError(f"expected a float, {_found(value)}")
     if value != value:
         raise RangeError("NaN is not a key")
+    number = int(value) if isinstance(value, np.integer) else value
     try:
-        exact = float(value)
-        stored = float(dtype.to_pandas_dtype()(exact))
+        with np.errstate(over="ignore"):
+            stored = float(dtype.to_pandas_dtype()(float(number)))
     except OverflowError:
-        stored = exact = float("inf")
-    whole = int(value) if isinstance(value, np.integer) else value
-    if stored != exact or exact != whole:
+        stored = float("nan")
+    if stored != number:
         raise RangeError(f"it has no exact value in {type_name(dtype)}")
-    return exact + 0.0
+    return stored + 0.0
 
 
 def _bool(dtype: pa.DataType, value: Any) -> bool:
-    if not _is_bool(value):
+    if not isinstance(value, bool | np.bool_):
         raise RangeError(f"expected a bool, {_found(value)}")
     return bool(value)
 
 
 def _decimal_value(dtype: pa.DataType, value: Any) -> int:
-    if _is_bool(value) or not isinstance(value, int | float | np.integer | np.floating | Decimal):
+    if not _is_number(value) and not isinstance(value, Decimal):
         raise RangeError(f"expected a Decimal or an int, {_found(value)}")
     number = value if isinstance(value, Decimal) else _to_decimal(value)
     if not number.is_finite():

@@ -1,0 +1,106 @@
+"""Looking at every byte that a read could ever need.
+
+`inspect` walks all revisions of a collection, decodes every page and segment below them and
+recomputes their names. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from .changelog import Changelog, root_of
+from .digest import Digest
+from .errors import LakotaError
+from .manifest import EMPTY
+from .objects import Objects, digest_of, page_name, segment_name
+
+__all__ = ["Problem", "Report", "inspect", "strays"]
+
+_KNOWN = re.compile(r"lakota\.json|changelog/[0-9a-f]{32}/(trimmed\.[0-9a-f]{16}|[0-9a-f.\-]{99})")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it should be."""
+
+    name: str
+    """The object."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a check. True if nothing is damaged."""
+
+    revisions: int = 0
+    pages: int = 0
+    segments: int = 0
+    damaged: tuple[Problem, ...] = ()
+    """Objects that are missing or are not what their names say: rows may be lost."""
+    strays: tuple[str, ...] = ()
+    """Files that are none of ours; harmless."""
+
+    def __bool__(self) -> bool:
+        return not self.damaged
+
+
+def inspect(objects: Objects, changelogs: list[Changelog]) -> Report:
+    """Check everything that `changelogs` refer to."""
+    problems: list[Problem] = []
+    pages: set[Digest] = set()
+    segments: dict[Digest, int] = {}
+    revisions = 0
+    objects.forget()
+    for changelog in changelogs:
+        changelog.refresh()
+        for edge in sorted(changelog.history().edges):
+            revisions += 1
+            name = f"{changelog.folder}/{edge[0]}.{edge[1]}"
+            problems.extend(_attempt(name, partial(changelog.read, edge)))
+            problems.extend(_walk(objects, root_of(edge[1]), pages, segments))
+    for digest in segments:
+        name = segment_name(digest)
+        problems.extend(_attempt(name, partial(_check_segment, objects, digest)))
+    return Report(revisions, len(pages), len(segments), tuple(problems))
+
+
+def _walk(
+    objects: Objects, name: Digest, seen: set[Digest], segments: dict[Digest, int]
+) -> Iterator[Problem]:
+    if name in seen or name == EMPTY.name:
+        return
+    seen.add(name)
+    try:
+        page = objects.page(name)
+    except (LakotaError, OSError) as error:
+        yield Problem(page_name(name), str(error))
+        return
+    if page.level:
+        for entry in page.entries:
+            yield from _walk(objects, entry.name, seen, segments)
+    else:
+        segments.update((segment, 0) for segment in page.segments())
+
+
+def _check_segment(objects: Objects, digest: Digest) -> None:
+    objects.fresh_segment(digest).check()
+
+
+def _attempt(name: str, act: Callable[[], object]) -> Iterator[Problem]:
+    try:
+        act()
+    except (LakotaError, OSError) as error:
+        yield Problem(name, str(error))
+
+
+def strays(objects: Objects) -> Iterator[str]:
+    """Files in the store that are not of the format."""
+    for info in objects.store.list(""):
+        if not (_KNOWN.fullmatch(info.name) or digest_of(info.name)):
+            yield info.name

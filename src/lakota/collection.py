@@ -1,0 +1,274 @@
+"""A collection: many series of one schema, one changelog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from . import maintain
+from .bulk import bulk_writes
+from .changelog import Changelog, Child, Revision
+from .errors import AlreadyExistsError, InputError, NotFoundError, SchemaError
+from .interval import EVERYTHING
+from .ledger import Batch, Ledger
+from .manifest import Manifest
+from .merge import merge
+from .moment import child_of, nanoseconds
+from .schema import Schema
+from .series import Series, check_label
+from .site import Site
+from .sync import pull
+from .transaction import Write, rename
+
+__all__ = ["Collection"]
+
+
+class Collection:
+    """Series of one schema. Made by `repo.create_collection` and `repo.collection`."""
+
+    def __init__(self, label: str, collection_id: str, site: Site) -> None:
+        self.label = label
+        self.id = collection_id
+        self._ledger = Ledger(site)
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of its series."""
+        return self._site.schema
+
+    @property
+    def changelog(self) -> Changelog:
+        """Its revisions."""
+        return self._site.changelog
+
+    @property
+    def _site(self) -> Site:
+        return self._ledger.site
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.label!r}>"
+
+    # ---- Series
+
+    def series(self, label: str) -> Series:
+        """The series of that label, which need not exist yet."""
+        return Series(label, self._ledger)
+
+    def __truediv__(self, label: str) -> Series:
+        return self.series(label)
+
+    def __iter__(self) -> Iterator[Series]:
+        return (self.series(label) for label in self.ls())
+
+    def __contains__(self, label: object) -> bool:
+        return isinstance(label, str) and bool(self.series(label))
+
+    def ls(self, *, as_of: Any = None, before: Any = None) -> list[str]:
+        """The labels of the series that have rows, sorted."""
+        return self._ledger.read(as_of, before, self._labels)
+
+    def _labels(self, manifest: Manifest) -> list[str]:
+        sure: set[str] = set()
+        unsure: set[str] = set()
+        for leaf in manifest.leaves():
+            whole, cut = leaf.labels()
+            sure.update(whole)
+            unsure.update(cut)
+        # Of an extent whose ends were cut, no row may be left: look.
+        unsure = {label for label in unsure - sure if self._has_rows(manifest, label)}
+        return sorted(sure | unsure)
+
+    def _has_rows(self, manifest: Manifest, label: str) -> bool:
+        return bool(self.series(label).slices(manifest))
+
+    def write(
+        self,
+        frame: Any,
+        label: str,
+        *,
+        author: str | None = None,
+        message: str = "",
+    ) -> list[Revision]:
+        """Write many series from one table, in one commit.
+
+        `label` names the column that says to which series a row goes; the others are the
+        schema's. Each series' rows replace what is between its first and its last key.
+
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(t="int*", x="float"), "weather")
+        >>> revisions = clct.write(
+        ...     {"station": ["b", "a", "b"], "t": [1, 1, 2], "x": [0.0, 1.0, 2.0]}, "station"
+        ... )
+        >>> clct.ls(), len(clct / "b")
+        (['a', 'b'], 2)
+        """
+        return self._ledger.write(bulk_writes(frame, label, self.schema), author, message)
+
+    def delete(self, *labels: str, author: str | None = None, message: str = "") -> list[Revision]:
+        """Delete series. Past revisions keep them. Raises `NotFoundError`."""
+        self._require(labels)
+        nothing = self.schema.arrow.empty_table()
+        writes = [Write(label, EVERYTHING, nothing, 0, 0) for label in labels]
+        return self._ledger.write(writes, author, message)
+
+    def rename(
+        self, from_label: str, to_label: str, *, author: str | None = None, message: str = ""
+    ) -> list[Revision]:
+        """Change the label of a series. No row is copied."""
+        if self._ledger.open_batch() is not None:
+            raise InputError("rename inside multi(): expected it before or after the block")
+        check_label(to_label)
+        self._require([from_label])
+        if self.series(to_label):
+            raise AlreadyExistsError(
+                f"series {to_label!r} exists in collection {self.label!r}: delete it first, or "
+                "choose another label"
+            )
+        return rename(self._site, from_label, to_label, author=author, message=message)
+
+    def _require(self, labels: Sequence[str]) -> None:
+        missing = [label for label in labels if not self.series(label)]
+        if missing:
+            known = self.ls()
+            shown = ", ".join(map(repr, known[:20])) + (", ..." if len(known) > 20 else "")
+            raise NotFoundError(
+                f"no series {', '.join(map(repr, missing))} in collection {self.label!r}; "
+                f"there is: {shown or 'none'}"
+            )
+
+    def multi(
+        self, *, author: str | None = None, message: str = ""
+    ) -> AbstractContextManager[Batch]:
+        """Gather the writes of this thread to this collection's series into one commit.
+
+        If the block raises, nothing of it is written. Reads inside see the state before it.
+        Writes of other threads are not part of it.
+
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(t="int*", x="float"), "weather")
+        >>> with clct.multi(message="daily load") as batch:
+        ...     for label in ("a", "b"):
+        ...         _ = clct.series(label).write({"t": [1], "x": [2.0]})
+        >>> len(batch.revisions), clct.ls()
+        (1, ['a', 'b'])
+        """
+        return self._ledger.multi(author, message)
+
+    # ---- Replicas
+
+    def pull(self, remote: Collection, *, shallow: bool = False) -> list[str]:
+        """Copy the revisions of `remote` that are not here. Returns their paths.
+
+        Merges nothing: see `merge`. `shallow` leaves the past behind. Raises `SchemaError` if the
+        schemas differ and `DamagedError` if the remote is damaged; then nothing was changed.
+        """
+        if not isinstance(remote, Collection):
+            raise InputError(f"pull from {remote!r}: expected a Collection, e.g. remote / 'label'")
+        if remote.schema != self.schema:
+            raise SchemaError(
+                f"collections {self.label!r} and {remote.label!r} cannot be synced: their schemas "
+                f"differ: {self.schema!r} here, {remote.schema!r} there"
+            )
+        edges = pull(self._site, remote._site, shallow=shallow)
+        return [f"{parent}.{child}" for parent, child in edges]
+
+    def push(self, remote: Collection, *, shallow: bool = False) -> list[str]:
+        """`remote.pull(self)`; it may have another label."""
+        if not isinstance(remote, Collection):
+            raise InputError(f"push to {remote!r}: expected a Collection, e.g. remote / 'label'")
+        return remote.pull(self, shallow=shallow)
+
+    def merge(self, *heads: Revision | str) -> list[Revision]:
+        """Join the heads: all of them, or those given. It always succeeds: at each key the last
+        write wins, and none is lost. Returns the new revisions, one for each head joined; none if
+        there was but one."""
+        chosen = [child_of(head) for head in heads]
+        known = {child for _, child in self.changelog.history().edges}
+        for head, child in zip(heads, chosen, strict=True):
+            if child is None or child not in known:
+                raise NotFoundError(f"{head!r} is no revision of collection {self.label!r}")
+        return merge(self._site, [Child(child) for child in chosen if child] if heads else None)
+
+    def clone(
+        self,
+        other: Collection,
+        rename: Mapping[str, str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> list[Revision]:
+        """Copy the content, not the history, into an empty collection that may have another
+        schema.
+
+        `rename`: new names of columns, old to new. `defaults`: values for columns that this
+        collection has not, null otherwise. Columns that the other has not are left out. Raises
+        `AlreadyExistsError` if the other is not empty and `FrameError` if a column cannot be cast
+        without loss.
+        """
+        if other.changelog.heads():
+            raise AlreadyExistsError(
+                f"collection {other.label!r} is not empty: clone into a new one"
+            )
+        source = {name: (rename or {}).get(name, name) for name in self.schema.names}
+        unknown = {*(rename or ()), *(defaults or ())} - {*self.schema.names, *other.schema.names}
+        if unknown:
+            raise NotFoundError(f"clone: no column {', '.join(map(repr, sorted(unknown)))}")
+        with other.multi(message=f"clone of {self.label}") as batch:
+            for series in self:
+                table = series.frame().rename_columns([source[n] for n in self.schema.names])
+                other.series(series.label).write(_reshape(table, other.schema, defaults or {}))
+        return batch.revisions
+
+    # ---- Upkeep
+
+    def refresh(self) -> None:
+        """Look for new revisions at the next use. Not needed: handles see each other's commits."""
+        self.changelog.refresh()
+
+    def trim(self, before: Any = None, *, grace: float = maintain.GRACE) -> int:
+        """Forget the revisions that no read as of `before` or later needs.
+
+        `before`: a moment (default: `grace` seconds ago). The heads stay, and what was superseded
+        less than `grace` seconds ago. Returns the number of revisions deleted; `repo.gc()` frees
+        their space.
+        """
+        if before is None:
+            before = datetime.now().astimezone()
+        child = child_of(before)
+        stamp = int(child[:16], 16) if child else nanoseconds(before, what="before")
+        return maintain.trim(self._site, stamp, grace=grace)
+
+    def defrag(self, max_chunk: int = 4) -> list[Revision]:
+        """Store each series that lies in more than `max_chunk` pieces anew, in one piece."""
+        if max_chunk < 1:
+            raise InputError(f"max_chunk={max_chunk}: expected at least 1")
+        return maintain.defrag(self._site, max_chunk=max_chunk)
+
+    def squash(
+        self, trim: Any = None, max_chunk: int = 4, *, grace: float = maintain.GRACE
+    ) -> list[Revision]:
+        """`defrag`, then `trim`: `trim=False` keeps all history, a moment what is later."""
+        revisions = self.defrag(max_chunk)
+        if trim is not False:
+            self.trim(None if trim is True else trim, grace=grace)
+        return revisions
+
+    def pack(self) -> tuple[int, int]:
+        """Defragment, and re-encode all that is stored in the small form, in place. Returns the
+        bytes before and after."""
+        self.defrag()
+        return maintain.pack(self._site, set())
+
+
+def _reshape(table: pa.Table, schema: Schema, defaults: Mapping[str, Any]) -> pa.Table:
+    """The columns of `schema`, from the table or else filled with a default."""
+    columns = []
+    for column in schema.columns:
+        if column.name in table.column_names:
+            columns.append(table.column(column.name))
+        else:
+            value = pa.scalar(defaults.get(column.name), column.type)
+            columns.append(pa.repeat(value, table.num_rows))
+    return pa.table(columns, names=list(schema.names))

@@ -1,0 +1,137 @@
+"""What a collection's facades share: states of the past, reads that survive a collector, and
+writes that go into the open `multi()` block, if there is one, or else become a revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from .changelog import Child, Revision
+from .errors import NotFoundError, RangeError
+from .manifest import Manifest
+from .moment import child_of, nanoseconds
+from .objects import MissingObjectError
+from .site import Site
+from .transaction import Write, commit
+
+__all__ = ["Batch", "Ledger"]
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+
+
+class Batch:
+    """The writes of a `multi()` block. `revisions` is filled when the block ends."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+        self.revisions: list[Revision] = []
+
+    @property
+    def revs(self) -> list[Revision]:
+        """The original's name of `revisions`."""
+        return self.revisions
+
+
+_OPEN: ContextVar[dict[int, Batch]] = ContextVar("lakota_open_batches")
+
+
+class Ledger:
+    """States and writes of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    # ---- States
+
+    def state(self, as_of: Any = None, before: Any = None) -> Manifest:
+        """The manifest to read from.
+
+        By default the newest head. As of a time, or before one: all that was written by then,
+        whatever heads there were. As of a revision: what it holds.
+        """
+        history = self.site.changelog.history()
+        if as_of is None and before is None:
+            return self.site.joined(history.heads[-1:]).manifest
+        if as_of is not None and before is not None:
+            raise RangeError(
+                f"as_of={as_of!r} and before={before!r}: expected one of them, as_of= to include "
+                "that moment, before= to stop short of it"
+            )
+        child = child_of(as_of if before is None else before)
+        if child is not None and not any(child == c for _, c in history.edges):
+            raise NotFoundError(
+                f"revision {child} is not in this repo: it was never pulled, or trimmed; see "
+                "changelog.log() for those that are"
+            )
+        if child is not None and before is None:
+            return self.site.manifest(Child(child))
+        if before is None:
+            limit = nanoseconds(as_of)
+        elif child is None:
+            limit = nanoseconds(before, what="before") - 1
+        else:
+            limit = int(child[:16], 16) - 1
+        heads = history.until(limit).heads
+        if not heads and history.edges and self.site.changelog.trimmed():
+            raise NotFoundError(
+                f"nothing is known as of {as_of if before is None else before!r}: the history "
+                f"before {min(history.edges, key=lambda e: e[1])[1]} was trimmed"
+            )
+        return self.site.joined(heads).manifest
+
+    def read(self, as_of: Any, before: Any, act: Callable[[Manifest], T]) -> T:
+        """Run `act` on a state. If an object has gone meanwhile, because the history was trimmed
+        and collected, again on the state that there is then."""
+        manifest = self.state(as_of, before)
+        for _ in range(ATTEMPTS):
+            try:
+                return act(manifest)
+            except MissingObjectError:
+                self.site.changelog.refresh()
+                found = self.state(as_of, before)
+                if found.root == manifest.root:
+                    raise
+                manifest = found
+        return act(manifest)
+
+    # ---- Writes
+
+    def write(
+        self, writes: Sequence[Write], author: str | None = None, message: str = ""
+    ) -> list[Revision]:
+        """Commit, or add to the open block of this thread."""
+        batch = self.open_batch()
+        if batch is None:
+            return commit(self.site, writes, author=author, message=message)
+        batch.writes.extend(writes)
+        return []
+
+    def open_batch(self) -> Batch | None:
+        """The innermost `multi()` block of this thread and this collection."""
+        return _OPEN.get({}).get(id(self))
+
+    @contextmanager
+    def multi(self, author: str | None = None, message: str = "") -> Iterator[Batch]:
+        """Gather the writes of this thread and commit them as one when the block ends well. A
+        block inside a block belongs to it."""
+        outer = self.open_batch()
+        if outer is not None:
+            kept = len(outer.writes)
+            try:
+                yield outer
+            except BaseException:
+                del outer.writes[kept:]
+                raise
+            return
+        batch = Batch()
+        token = _OPEN.set({**_OPEN.get({}), id(self): batch})
+        try:
+            yield batch
+        finally:
+            _OPEN.reset(token)
+        batch.revisions = commit(self.site, batch.writes, author=author, message=message)

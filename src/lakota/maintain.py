@@ -1,0 +1,116 @@
+"""Keeping a collection small and quick: trim, defrag, pack. All may run beside writers.
+
+`trim` forgets past revisions, `defrag` stores fragmented series anew, `pack` re-encodes objects
+in place. None changes what a read of a kept revision gives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+from .changelog import Changelog, Edge, Revision, root_of, stamp_of
+from .codecs import resolve
+from .compact import fragmented
+from .digest import Digest
+from .manifest import Manifest, pages
+from .objects import Objects, page_name, segment_name
+from .page import Page
+from .segment import recode
+from .site import Site
+from .transaction import relocate
+
+__all__ = ["GRACE", "defrag", "pack", "reachable", "trim"]
+
+GRACE = 3600.0
+"""Seconds for which nothing is taken away that somebody may be using: longer than any commit,
+read or transfer takes."""
+WORKERS = 2
+
+
+def trim(site: Site, before: int, *, grace: float = GRACE) -> int:
+    """Forget the revisions that are needed for no read as of `before` (a stamp) or later.
+
+    Kept are the heads, what the heads were at `before`, and everything that was superseded less
+    than `grace` seconds ago, for a writer may be building on it. Returns how many were deleted.
+    """
+    history = site.changelog.history()
+    ages = site.changelog.ages()
+    superseded: dict[str, float] = {}
+    for edge in history.edges:
+        at = ages.get(edge, time.time())
+        superseded[edge[0]] = min(at, superseded.get(edge[0], at))
+    kept = {*history.heads, *history.until(before - 1).heads}
+    limit = time.time() - grace
+    gone: list[Edge] = [
+        (parent, child)
+        for parent, child in history.edges
+        if stamp_of(child) < before and child not in kept and superseded.get(child, limit) <= limit
+    ]
+    return site.changelog.trim(gone, max((stamp_of(child) for _, child in gone), default=0))
+
+
+def defrag(site: Site, *, max_chunk: int = 4) -> list[Revision]:
+    """Store each series that lies in more than `max_chunk` pieces anew, in one."""
+    heads = site.changelog.heads()
+    if not heads:
+        return []
+    manifest = site.joined(heads).manifest
+    return relocate(site, chain.from_iterable(fragmented(manifest, max_chunk)), "defrag")
+
+
+def pack(site: Site, done: set[Digest]) -> tuple[int, int]:
+    """Re-encode every page and segment of every kept revision in the small form, in place.
+
+    `done` holds what other collections packed already, and grows. Returns the bytes before and
+    after.
+    """
+    found_pages, found_segments = reachable(site.objects, [site.changelog], set())
+    segments = found_segments - done
+    with ThreadPoolExecutor(WORKERS) as pool:
+        sizes = list(pool.map(lambda name: _pack_segment(site, name), segments))
+        sizes += pool.map(lambda page: _pack_page(site, page), found_pages)
+    done.update(segments)
+    return sum(before for before, _ in sizes), sum(after for _, after in sizes)
+
+
+def reachable(
+    objects: Objects, changelogs: Iterable[Changelog], seen: set[Digest]
+) -> tuple[list[Page], set[Digest]]:
+    """The pages, but for those `seen`, of every revision of `changelogs`, and the segments that
+    they refer to."""
+    found: list[Page] = []
+    segments: set[Digest] = set()
+    for changelog in changelogs:
+        for root in {root_of(child) for _, child in changelog.history().edges}:
+            for page in pages(Manifest(root, objects.page), seen):
+                found.append(page)
+                if not page.level:
+                    segments.update(page.segments())
+    return found, segments
+
+
+def _pack_segment(site: Site, name: Digest) -> tuple[int, int]:
+    store = site.objects.store
+    segment = site.objects.fresh_segment(name)
+    codecs = {c.name: c.codec or "packed" for c in site.schema.columns}
+    wanted = dict(zip(segment.schema.names, resolve(codecs, segment.schema), strict=True))
+    if segment.codecs == wanted:
+        return segment.data.size, segment.data.size
+    segment.check()
+    packed = recode(segment.data, wanted).data
+    if packed.size < segment.data.size:
+        store.put(segment_name(name), packed)
+    return segment.data.size, min(packed.size, segment.data.size)
+
+
+def _pack_page(site: Site, page: Page) -> tuple[int, int]:
+    store = site.objects.store
+    name = page_name(page.name)
+    before = store.get(name).size
+    packed = page.encode("zstd")
+    if packed.size < before:
+        store.put(name, packed)
+    return before, min(packed.size, before)

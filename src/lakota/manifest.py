@@ -1,0 +1,328 @@
+"""Manifests: the sorted, canonical set of extents of a collection, as a Merkle tree of pages.
+
+A manifest is its root page. Its shape depends on its extents alone, so equal sets of extents
+have equal roots, and whatever two manifests share is skipped when they are compared. All
+functions here are pure: pages come in through a loader, new pages come out as values.
+
+Invariants, kept by `apply` through `extent.resolve`: replace extents of a label are disjoint;
+an extent never reaches into the interval of a newer replace; pieces are maximal. Deletions
+stay, as extents without rows: they must win over older writes that arrive later.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, groupby
+from typing import Any
+
+from .digest import Digest
+from .extent import Extent, clusters, resolve
+from .interval import EVERYTHING, Cut, Interval
+from .page import Entry, Loader, Page, PageKey, cut_pages, ends_page, make_page
+
+__all__ = ["EMPTY", "Edit", "Manifest", "apply", "changes", "join", "news", "pages"]
+
+EMPTY: Page = make_page([], 0)
+"""The manifest without extents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The root of a tree of pages and where its pages come from."""
+
+    root: Digest
+    load: Loader
+
+    def open(self, name: Digest) -> Page:
+        """A page of this manifest. The empty one is never stored."""
+        return EMPTY if name == EMPTY.name else self.load(name)
+
+    def page(self) -> Page:
+        """The root page."""
+        return self.open(self.root)
+
+    def select(self, label: str, interval: Interval = EVERYTHING) -> list[Extent]:
+        """The extents of `label` that overlap `interval`, in key order."""
+        found = self.near(label, interval)
+        return [e for e in found if e.lo < interval.hi and e.hi > interval.lo]
+
+    def near(self, label: str, interval: Interval) -> Iterator[Extent]:
+        """The extents of `label` that overlap or touch `interval`, in key order, read lazily."""
+        return _near(self.page(), self.load, label, interval)
+
+    def extents(self) -> Iterator[Extent]:
+        """All extents, in order."""
+        return chain.from_iterable(leaf.extents for leaf in self.leaves())
+
+    def before(self, label: str, cut: Cut) -> Iterator[Extent]:
+        """The extents of `label` that begin before `cut`, last first, read lazily."""
+        return _before(self.page(), self.load, (label, cut, -1, 0), label)
+
+    def leaves(self) -> Iterator[Page]:
+        """The leaf pages, in order."""
+        return _leaves(self.page(), self.load)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of a manifest as a value: the new root and the pages that it needs."""
+
+    root: Digest
+    pages: Mapping[Digest, Page] = field(default_factory=dict)
+    """New pages, none of which the old manifest has."""
+
+
+def _near(page: Page, load: Loader, label: str, interval: Interval) -> Iterator[Extent]:
+    lo, hi = interval
+    # Rows with a key below (label, hi, infinity) begin before the interval ends.
+    stop = bisect_right(page.keys, (label, hi, 1 << 64, 0))
+    if page.level == 0:
+        start = bisect_left(page.keys, (label, b"", 0, 0))
+        yield from (e for e in page.extents[start:stop] if e.hi >= lo)
+        return
+    start = max(bisect_left(page.keys, (label, b"", 0, 0)) - 1, 0)
+    for entry in page.entries[start:stop]:
+        if entry.last > label or (entry.last == label and entry.hi >= lo):
+            yield from _near(load(entry.name), load, label, interval)
+
+
+def _before(page: Page, load: Loader, key: PageKey, label: str) -> Iterator[Extent]:
+    stop = bisect_left(page.keys, key)
+    if page.level == 0:
+        for e in reversed(page.extents[:stop]):
+            if e.label != label:
+                return
+            yield e
+        return
+    for entry in reversed(page.entries[:stop]):
+        if entry.last < label:
+            return
+        yield from _before(load(entry.name), load, key, label)
+
+
+def _leaves(page: Page, load: Loader) -> Iterator[Page]:
+    if page.level == 0:
+        yield page
+        return
+    for entry in page.entries:
+        yield from _leaves(load(entry.name), load)
+
+
+def apply(manifest: Manifest, new: Iterable[Extent]) -> Edit:
+    """The manifest that also has seen the writes of `new`."""
+    removed: list[Extent] = []
+    added: list[Extent] = []
+    for label, group in groupby(sorted(new, key=lambda e: e.label), key=lambda e: e.label):
+        for old, resolved in _resolve_near(manifest, label, list(group)):
+            gone, come = set(old) - set(resolved), set(resolved) - set(old)
+            removed.extend(gone)
+            added.extend(come)
+    return rewrite(manifest, removed, added)
+
+
+def _resolve_near(
+    manifest: Manifest, label: str, new: Sequence[Extent]
+) -> Iterator[tuple[list[Extent], list[Extent]]]:
+    """What is there around `new`, and what it becomes, region by region."""
+    reach: bytes = b""
+    old: set[Extent] = set()
+    fresh: list[Extent] = []
+    for cluster in clusters(new):
+        hull = Interval(cluster[0].lo, max(e.hi for e in cluster))
+        found = list(manifest.near(label, hull))
+        if fresh and not any(e.lo <= reach for e in (*found, *cluster)):
+            yield list(old), resolve([*old, *fresh])
+            old, fresh, reach = set(), [], b""
+        old.update(found)
+        fresh.extend(cluster)
+        reach = max(reach, hull.hi, *(e.hi for e in found))
+    if fresh:
+        yield list(old), resolve([*old, *fresh])
+
+
+def join(first: Manifest, second: Manifest) -> Edit:
+    """The manifest that has seen the writes of both."""
+    if first.root == second.root:
+        return Edit(first.root)
+    _, only_second = changes(first, second)
+    return apply(first, only_second)
+
+
+def changes(first: Manifest, second: Manifest) -> tuple[list[Extent], list[Extent]]:
+    """The extents only `first` has and those only `second` has; equal pages are not read."""
+    left, right = {_node(first)}, {_node(second)}
+    for level in range(max(level for _, level in left | right), 0, -1):
+        left, right = _descend(left, first, level), _descend(right, second, level)
+        left, right = left - right, right - left
+    lefts = {e for name, _ in left for e in first.open(name).extents}
+    rights = {e for name, _ in right for e in second.open(name).extents}
+    return sorted(lefts - rights, key=_key), sorted(rights - lefts, key=_key)
+
+
+def news(old: Manifest, new: Manifest) -> tuple[list[Page], list[Extent]]:
+    """The pages and the extents that `new` has and `old` has not; equal pages are not read."""
+    if old.root == new.root:
+        return [], []
+    left, right = {_node(old)}, {_node(new)}
+    pages: list[Page] = []
+    for level in range(max(level for _, level in left | right), -1, -1):
+        pages.extend(new.open(name) for name, at in right if at == level)
+        if level:
+            left, right = _descend(left, old, level), _descend(right, new, level)
+            left, right = left - right, right - left
+    lefts = {e for name, _ in left for e in old.open(name).extents}
+    rights = [e for name, _ in right for e in new.open(name).extents if e not in lefts]
+    return [page for page in pages if page is not EMPTY], rights
+
+
+_Node = tuple[Digest, int]
+
+
+def _node(manifest: Manifest) -> _Node:
+    return manifest.root, manifest.open(manifest.root).level
+
+
+def _descend(nodes: Iterable[_Node], manifest: Manifest, level: int) -> set[_Node]:
+    """The children of the nodes of `level`; the others stay as they are."""
+    found: set[_Node] = set()
+    for name, at in nodes:
+        if at == level:
+            found.update((e.name, e.level) for e in manifest.open(name).entries)
+        else:
+            found.add((name, at))
+    return found
+
+
+def pages(manifest: Manifest, seen: set[Digest]) -> Iterator[Page]:
+    """Every page of the manifest, parents first, but for those `seen`, which grows: what is below
+    a page that was seen was, too."""
+    if manifest.root != EMPTY.name:
+        yield from _pages(manifest, manifest.root, seen)
+
+
+def _pages(manifest: Manifest, name: Digest, seen: set[Digest]) -> Iterator[Page]:
+    if name in seen:
+        return
+    seen.add(name)
+    page = manifest.load(name)
+    yield page
+    if page.level:
+        for entry in page.entries:
+            yield from _pages(manifest, entry.name, seen)
+
+
+def _key(row: Extent | Entry) -> PageKey:
+    return row.key
+
+
+# ---- The tree: replace rows, and rewrite only the pages around them.
+
+
+def rewrite(manifest: Manifest, removed: Iterable[Extent], added: Iterable[Extent]) -> Edit:
+    """The manifest without the extents `removed` and with `added`, whole pages kept."""
+    gone: list[PageKey] = sorted(map(_key, removed))
+    come: list[Any] = sorted(added, key=_key)
+    if not gone and not come:
+        return Edit(manifest.root)
+    root = manifest.page()
+    fresh: dict[Digest, Page] = {}
+    for level in range(root.level):
+        gone, come = _rewrite_level(root, manifest.load, level, gone, come, fresh)
+    rows: Iterable[Any] = _merge(root.rows, root.keys, set(gone), come)
+    top = _build(rows, root.level, fresh)
+    top = _collapse(top, manifest.load, fresh)
+    return Edit(top.name, _reachable(top, fresh))
+
+
+def _rewrite_level(
+    root: Page,
+    load: Loader,
+    level: int,
+    gone: list[PageKey],
+    come: list[Any],
+    fresh: dict[Digest, Page],
+) -> tuple[list[PageKey], list[Entry]]:
+    """Replace rows of one level below the root's. Returns the same change one level up."""
+    old_entries: list[Entry] = []
+    new_entries: list[Entry] = []
+    g = c = 0
+    gone_set = set(gone)
+    while g < len(gone) or c < len(come):
+        first = min([*gone[g : g + 1], *(row.key for row in come[c : c + 1])])
+        buffer: list[Any] = []
+        parents = _entries(root, load, level + 1, first)
+        entry = next(parents)
+        while True:
+            following = next(parents, None)
+            limit = following.key if following else None
+            g_end = len(gone) if limit is None else bisect_left(gone, limit, g)
+            c_end = len(come) if limit is None else bisect_left(come, limit, c, key=_key)
+            page = load(entry.name)
+            buffer.extend(_merge(page.rows, page.keys, gone_set, come[c:c_end]))
+            old_entries.append(entry)
+            g, c = g_end, c_end
+            # Stop where the old cut still stands; otherwise the next page flows into this one.
+            if following is None or not buffer or ends_page(buffer[-1].key, level):
+                break
+            entry = following
+        for rows in cut_pages(buffer, level):
+            made = make_page(rows, level)
+            fresh[made.name] = made
+            new_entries.append(made.entry())
+    same = set(old_entries) & set(new_entries)
+    up_gone = sorted(e.key for e in old_entries if e not in same)
+    up_come = sorted((e for e in new_entries if e not in same), key=_key)
+    return up_gone, up_come
+
+
+def _entries(page: Page, load: Loader, level: int, key: PageKey) -> Iterator[Entry]:
+    """The entries that stand in pages of `level`, from the one that covers `key` on."""
+    start = max(bisect_right(page.keys, key) - 1, 0)
+    if page.level == level:
+        yield from page.entries[start:]
+        return
+    for entry in page.entries[start:]:
+        yield from _entries(load(entry.name), load, level, key)
+
+
+def _merge(
+    rows: Sequence[Any], keys: Sequence[PageKey], gone: set[PageKey], come: Sequence[Any]
+) -> list[Any]:
+    kept = [row for row, key in zip(rows, keys, strict=True) if key not in gone]
+    return sorted([*kept, *come], key=_key) if come else kept
+
+
+def _build(rows: Iterable[Any], level: int, fresh: dict[Digest, Page]) -> Page:
+    """Pages of pages above `rows` until one root remains."""
+    while True:
+        made = [make_page(chunk, level) for chunk in cut_pages(rows, level)]
+        fresh.update((page.name, page) for page in made)
+        if len(made) < 2:
+            return made[0] if made else EMPTY
+        rows, level = [page.entry() for page in made], level + 1
+
+
+def _collapse(top: Page, load: Loader, fresh: Mapping[Digest, Page]) -> Page:
+    """A root with a single child is no root: its child is."""
+    while top.level and len(top.entries) == 1:
+        name = top.entries[0].name
+        top = fresh[name] if name in fresh else load(name)
+    return top
+
+
+def _reachable(top: Page, fresh: Mapping[Digest, Page]) -> dict[Digest, Page]:
+    """Those of the fresh pages that the new manifest has, root last."""
+    found: dict[Digest, Page] = {}
+
+    def visit(page: Page) -> None:
+        if page.level:
+            for entry in page.entries:
+                if entry.name in fresh and entry.name not in found:
+                    visit(fresh[entry.name])
+        found[page.name] = page
+
+    if top.name in fresh:
+        visit(top)
+    return found

@@ -1,0 +1,142 @@
+"""Segments and pages of one store, by digest: where content addresses meet names.
+
+Decoded pages and open segments are kept in two small caches. That is safe without any
+invalidation: what a digest stands for never changes, only how it is encoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+
+from .digest import Digest
+from .errors import DamagedError, ObjectMissingError
+from .page import Page
+from .segment import Segment, open_segment
+from .store.base import Store
+
+__all__ = ["MissingObjectError", "Objects", "digest_of", "page_name", "segment_name"]
+
+T = TypeVar("T")
+
+PAGES_KEPT = 4096
+SEGMENTS_KEPT = 256
+
+
+def segment_name(digest: Digest) -> str:
+    """Where a segment is stored.
+
+    >>> segment_name(Digest("0123456789abcdef" * 2))
+    'segments/01/23456789abcdef0123456789abcdef.arrow'
+    """
+    return f"segments/{digest[:2]}/{digest[2:]}.arrow"
+
+
+def page_name(digest: Digest) -> str:
+    """Where a page is stored."""
+    return f"pages/{digest[:2]}/{digest[2:]}.arrow"
+
+
+def digest_of(name: str) -> Digest | None:
+    """The digest in the name of a segment or a page; None for any other name."""
+    parts = name.split("/")
+    if len(parts) != 3 or not parts[2].endswith(".arrow"):
+        return None
+    digest = parts[1] + parts[2].removesuffix(".arrow")
+    hexadecimal = len(digest) == 32 and set(digest) <= set("0123456789abcdef")
+    return Digest(digest) if hexadecimal and len(parts[1]) == 2 else None
+
+
+class Objects:
+    """Typed access to the objects of a store.
+
+    `verify=False` trusts what is read from segments; pages are always verified.
+    """
+
+    def __init__(self, store: Store, *, verify: bool = True) -> None:
+        self.store = store
+        self.verify = verify
+        self._pages: _Cache[Page] = _Cache(PAGES_KEPT)
+        self._segments: _Cache[Segment] = _Cache(SEGMENTS_KEPT)
+
+    def page(self, digest: Digest) -> Page:
+        """The page of that name; raises `DamagedError` if it is missing or damaged."""
+        return self._pages.get(digest, self._read_page)
+
+    def segment(self, digest: Digest) -> Segment:
+        """The segment of that name; raises `DamagedError` if it is missing or damaged."""
+        return self._segments.get(digest, self._read_segment)
+
+    def fresh_segment(self, digest: Digest) -> Segment:
+        """As `segment`, from the store and past the cache."""
+        return self._read_segment(digest)
+
+    def put(self, segments: Mapping[Digest, pa.Buffer], pages: Mapping[Digest, Page]) -> None:
+        """Store segments and pages; durable on return, in no particular order."""
+        codec = "zstd" if self.store.remote else "plain"
+        named = {segment_name(d): data for d, data in segments.items()}
+        named.update((page_name(d), page.encode(codec)) for d, page in pages.items())
+        self.store.put_all(named)
+        for digest, page in pages.items():
+            self._pages.set(digest, page)
+
+    def forget(self) -> None:
+        """Empty the caches."""
+        self._pages.clear()
+        self._segments.clear()
+
+    def _read_page(self, digest: Digest) -> Page:
+        return Page.decode(digest, self._read(page_name(digest)))
+
+    def _read_segment(self, digest: Digest) -> Segment:
+        return open_segment(self._read(segment_name(digest)), digest, verify=self.verify)
+
+    def _read(self, name: str) -> pa.Buffer:
+        try:
+            return self.store.get(name)
+        except ObjectMissingError as error:
+            raise MissingObjectError(name) from error
+
+
+class MissingObjectError(DamagedError):
+    """A revision refers to an object that is not there: it was trimmed and collected while it
+    was being read, or it is lost."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is missing: a revision refers to it. If its history was trimmed meanwhile, "
+            "read again; otherwise pull from a replica that has it, and see check()"
+        )
+
+
+class _Cache(Generic[T]):
+    """The `size` most recently used values."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: OrderedDict[Digest, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Digest, make: Callable[[Digest], T]) -> T:
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+                return self._items[key]
+        value = make(key)
+        self.set(key, value)
+        return value
+
+    def set(self, key: Digest, value: T) -> None:
+        with self._lock:
+            self._items[key] = value
+            self._items.move_to_end(key)
+            if len(self._items) > self._size:
+                self._items.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._items.clear()

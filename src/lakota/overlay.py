@@ -1,0 +1,179 @@
+"""From extents to rows: which rows of which segments, in key order, without copying any.
+
+Pure: segments come in through a function. `plan` turns visible extents into slices of
+segments; `rows` cuts them out. Where an extent's ends were never cut its rows are taken as they
+lie; only cut ends are searched for, by their key, in the one batch that holds them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pat
+
+from .digest import Digest
+from .errors import FormatError
+from .extent import REPLACE, TRIM_HI, TRIM_LO, Extent
+from .interval import Cut, Interval, before, parse_cut
+from .segment import Segment
+from .types import physical_values
+
+__all__ = ["Opener", "Slice", "count", "locate", "plan", "rows", "visible"]
+
+Opener = Callable[[Digest], Segment]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows `start` to `stop` of a segment."""
+
+    segment: Digest
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def plan(
+    extents: Iterable[Extent],
+    interval: Interval,
+    index: Sequence[pa.Field],
+    open_segment: Opener,
+) -> list[Slice]:
+    """The slices that make up `interval`, in key order; neighbours are joined."""
+    found: list[Slice] = []
+    for extent in extents:
+        start, stop = visible(extent, interval, index, open_segment)
+        if start >= stop:
+            continue
+        segment = Digest(extent.segment.hex())
+        if found and found[-1].segment == segment and found[-1].stop == start:
+            found[-1] = Slice(segment, found[-1].start, stop)
+        else:
+            found.append(Slice(segment, start, stop))
+    return found
+
+
+def visible(
+    extent: Extent,
+    interval: Interval,
+    index: Sequence[pa.Field],
+    open_segment: Opener,
+) -> tuple[int, int]:
+    """The rows of the extent's segment that lie inside the extent and `interval`."""
+    if extent.kind != REPLACE:
+        raise FormatError("this release cannot read upsert extents: install a later one")
+    start, stop = extent.offset, extent.offset + extent.length
+    if start == stop:
+        return start, start
+    inside = extent.interval.meet(interval)
+    if inside.lo > extent.lo or extent.trim & TRIM_LO:
+        start = locate(open_segment, extent, index, inside.lo, start, stop)
+    if inside.hi < extent.hi or extent.trim & TRIM_HI:
+        stop = locate(open_segment, extent, index, inside.hi, start, stop)
+    return start, stop
+
+
+def rows(slices: Iterable[Slice], schema: pa.Schema, open_segment: Opener) -> pa.Table:
+    """The table of the slices, with the columns of `schema`, one chunk per batch touched."""
+    batches = [
+        batch
+        for part in slices
+        for batch in open_segment(part.segment).slice(part.start, part.stop, schema.names)
+    ]
+    return pa.Table.from_batches([_conform(batch, schema) for batch in batches], schema)
+
+
+def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    # The rows are the schema's; metadata of the file's fields is not.
+    return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def locate(
+    open_segment: Opener,
+    extent: Extent,
+    index: Sequence[pa.Field],
+    cut: Cut,
+    start: int,
+    stop: int,
+) -> int:
+    """The first row from `start` on, at most `stop`, whose key lies after `cut`."""
+    segment = open_segment(Digest(extent.segment.hex()))
+    types = [field.type for field in index]
+    offsets = segment.offsets
+    first = int(np.searchsorted(offsets, start, "right")) - 1
+    last = int(np.searchsorted(offsets, stop, "left")) - 1
+    if first < last:
+        # Batches after the first begin inside the extent: their first keys are in order.
+        keys = segment.first_keys
+        at = bisect_left(range(first + 1, last + 1), cut, key=lambda b: _first(keys, b, types))
+        first += at
+    begin = int(offsets[first])
+    batch = segment.batch(first, [field.name for field in index])
+    lo, hi = max(start - begin, 0), min(stop - begin, batch.num_rows)
+    values, is_after = parse_cut(types, cut)
+    return begin + _search_key(batch.columns, lo, hi, values, is_after)
+
+
+def _first(keys: pa.RecordBatch, row: int, types: Sequence[pa.DataType]) -> Cut:
+    return before(
+        types, [physical_values(keys.column(c).slice(row, 1))[0] for c in range(len(types))]
+    )
+
+
+def _search_key(
+    columns: Sequence[pa.Array], lo: int, hi: int, values: Sequence[Any], is_after: bool
+) -> int:
+    """The first row in [lo, hi) that is after the cut, column by column."""
+    for depth, (column, value) in enumerate(zip(columns, values, strict=False), 1):
+        if depth == len(values):
+            return _search(column, lo, hi, value, right=is_after)
+        lo, hi = (
+            _search(column, lo, hi, value, right=False),
+            _search(column, lo, hi, value, right=True),
+        )
+    return hi if is_after else lo
+
+
+def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> int:
+    """Where `value` goes among the sorted rows [lo, hi) of a column without nulls."""
+    numbers = _numbers(column)
+    if numbers is not None:
+        side: Literal["left", "right"] = "right" if right else "left"
+        return lo + int(np.searchsorted(numbers[lo:hi], numbers.dtype.type(value), side))
+    while lo < hi:
+        middle = (lo + hi) // 2
+        probe = physical_values(column.slice(middle, 1))[0]
+        if probe < value or (right and probe == value):
+            lo = middle + 1
+        else:
+            hi = middle
+    return lo
+
+
+def _numbers(column: pa.Array) -> np.ndarray[Any, Any] | None:
+    """The buffer of a fixed-width numeric or temporal column as numpy, without a copy."""
+    dtype = column.type
+    if pat.is_floating(dtype):
+        kind = f"f{dtype.bit_width // 8}"
+    elif pat.is_unsigned_integer(dtype):
+        kind = f"u{dtype.bit_width // 8}"
+    elif pat.is_integer(dtype) or pat.is_temporal(dtype):
+        kind = f"i{dtype.bit_width // 8}"
+    else:
+        return None
+    data = column.buffers()[1]
+    return np.frombuffer(data, kind)[column.offset : column.offset + len(column)]
+
+
+def count(
+    extents: Iterable[Extent], interval: Interval, index: Sequence[pa.Field], opener: Opener
+) -> int:
+    """How many rows there are in `interval`."""
+    return sum(len(part) for part in plan(extents, interval, index, opener))

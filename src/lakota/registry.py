@@ -1,0 +1,126 @@
+"""The registry: the repo's own table of collections, a collection like any other.
+
+Its series `collection` has a row `(id, label, schema, settings)` for each collection that was ever
+made here, its series `deleted` a row for each that was deleted. Deletions are never taken back,
+so whatever replicas do at once, a deleted collection stays deleted. All heads are read together:
+no collection hides behind an unmerged revision.
+
+The id of a new collection follows from its label: it is the first of the chain
+
+    xxh3_128(label), xxh3_128(label 0x00 first id), xxh3_128(label 0x00 second id), ...
+
+that the registry has no row for. So repos that make the same name independently mean the same
+collection, and one that is made again after its deletion starts empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import xxhash
+
+from .cast import to_table
+from .extent import Extent
+from .overlay import plan, rows
+from .schema import Schema
+from .series import interval_of
+from .site import Site
+from .transaction import Write, commit
+
+__all__ = ["REGISTRY_ID", "SCHEMA", "Entry", "Registry"]
+
+REGISTRY_ID = "0" * 32
+SCHEMA = Schema.kv(id="str*", label="str", schema="str", settings="str")
+COLLECTION, DELETED = "collection", "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A collection as the registry knows it."""
+
+    id: str
+    label: str
+    schema: str
+    """`Schema.dumps`."""
+    settings: str
+    """JSON; reserved."""
+    stamp: int
+    """When this row was written."""
+
+    def row(self) -> dict[str, list[str]]:
+        return {name: [getattr(self, name)] for name in SCHEMA.names}
+
+
+class Registry:
+    """Reads and writes the registry of one repo."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._heads: tuple[str, ...] | None = None
+        self._known: dict[str, Entry] = {}
+        self._deleted: dict[str, Entry] = {}
+
+    def live(self) -> dict[str, Entry]:
+        """The collections that there are, by label, sorted.
+
+        Where several claim one label, which takes a rename and a creation at once, the one that
+        had it first keeps it, and the others are shown as `label~id` until they are renamed.
+        """
+        self._load()
+        found: dict[str, Entry] = {}
+        claims = [e for e in self._known.values() if e.id not in self._deleted]
+        for entry in sorted(claims, key=lambda e: (e.stamp, e.id)):
+            label = entry.label if entry.label not in found else f"{entry.label}~{entry.id[:8]}"
+            found[label] = entry
+        return dict(sorted(found.items()))
+
+    def deleted(self) -> dict[str, Entry]:
+        """The collections that were deleted, by id."""
+        self._load()
+        return dict(self._deleted)
+
+    def new_id(self, label: str) -> str:
+        """The id of a collection to be made with that label."""
+        self._load()
+        found = xxhash.xxh3_128_hexdigest(label.encode())
+        while found in self._known or found in self._deleted:
+            found = xxhash.xxh3_128_hexdigest(f"{label}\0{found}".encode())
+        return found
+
+    def put(self, entries: Iterable[Entry], message: str) -> None:
+        """Write rows of collections, in one commit."""
+        self._write(COLLECTION, entries, message)
+
+    def delete(self, entries: Iterable[Entry], message: str) -> None:
+        """Mark collections as deleted, in one commit."""
+        self._write(DELETED, entries, message)
+
+    def _write(self, kind: str, entries: Iterable[Entry], message: str) -> None:
+        writes = []
+        for entry in entries:
+            table = to_table(entry.row(), SCHEMA)
+            interval = interval_of(SCHEMA, entry.id, entry.id, "both")
+            writes.append(Write(kind, interval, table, 0, 1))
+        commit(self.site, writes, message=message)
+
+    def _load(self) -> None:
+        heads = self.site.changelog.heads()
+        if heads != self._heads:
+            manifest = self.site.joined(heads).manifest
+            self._known = self._entries(manifest.select(COLLECTION))
+            self._deleted = self._entries(manifest.select(DELETED))
+            self._heads = heads
+
+    def _entries(self, extents: Sequence[Extent]) -> dict[str, Entry]:
+        opener = self.site.objects.segment
+        plans = [plan([e], e.interval, self.site.index, opener) for e in extents]
+        table = rows((part for parts in plans for part in parts), SCHEMA.arrow, opener)
+        stamps = [
+            e.stamp
+            for e, parts in zip(extents, plans, strict=True)
+            for part in parts
+            for _ in range(len(part))
+        ]
+        found = zip(table.to_pylist(), stamps, strict=True)
+        return {row["id"]: Entry(**row, stamp=stamp) for row, stamp in found}

@@ -1,0 +1,322 @@
+"""A repo: a store, its registry and its collections. Where everything begins."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Literal, overload
+
+from . import check, gc, maintain
+from .changelog import Changelog, Revision
+from .clock import CLOCK, Clock
+from .codecs import CODECS
+from .collection import Collection
+from .digest import Digest
+from .errors import (
+    AlreadyExistsError,
+    DamagedError,
+    FormatError,
+    InputError,
+    NotFoundError,
+    ObjectMissingError,
+    SchemaError,
+)
+from .merge import merge
+from .objects import Objects
+from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
+from .schema import Schema
+from .series import check_label
+from .site import Site
+from .store import Store, parse_uri
+from .sync import pull
+
+__all__ = ["Repo"]
+
+FORMAT = 1
+HEADER = "lakota.json"
+TASTES = ("packed", *CODECS[:-1])
+
+Uri = str | os.PathLike[str] | Store
+
+
+class Repo:
+    """Version control for time series and other indexed tables, in a folder or in memory.
+
+    Parameters
+    ----------
+    uri
+        A path, `file://...`, `memory://name` (shared in the process), a `Store`, or None for a
+        repo in memory of its own. A folder that is not there is an empty repo; the first write
+        makes it.
+    codec
+        How columns are stored whose schema says nothing: `"plain"` (mapped into memory, read
+        without a copy), `"lz4"`, `"zstd"` or `"packed"` (numbers by pcodec, the rest by zstd: a
+        tenth of the size). Default: `"plain"` in a local store, `"packed"` in a remote one.
+    durability
+        `"fsync"`: a write that returned survives a power loss. `"os"`: it survives the process,
+        and is several times faster for small writes.
+    clock
+        Where stamps come from; give one to import a history under its own times.
+    verify
+        False trusts what is read. Pages are always verified.
+
+    >>> from lakota import Repo, Schema
+    >>> repo = Repo()
+    >>> clct = repo.create_collection(Schema(timestamp="timestamp*", value="float"), "weather")
+    >>> repo.ls()
+    ['weather']
+    """
+
+    def __init__(
+        self,
+        uri: Uri | Sequence[Uri] | None = None,
+        *,
+        codec: str | None = None,
+        durability: Literal["fsync", "os"] = "fsync",
+        clock: Clock | None = None,
+        verify: bool = True,
+    ) -> None:
+        self.store = _open_store(uri, durability)
+        self.codec = codec or ("packed" if self.store.remote else "plain")
+        if self.codec not in TASTES:
+            raise InputError(f"codec={codec!r}: expected one of {', '.join(TASTES)}")
+        self.clock = clock or CLOCK
+        self._objects = Objects(self.store, verify=verify)
+        self._registry = Registry(self._site(REGISTRY_ID, SCHEMA))
+        self._ready = False
+        self._collections: dict[tuple[str, str], Site] = {}
+        self._check_header()
+
+    def __repr__(self) -> str:
+        return f"<Repo {self.store!r}>"
+
+    # ---- Collections
+
+    def ls(self) -> list[str]:
+        """The labels of the collections, sorted."""
+        return list(self._registry.live())
+
+    def __iter__(self) -> Iterator[Collection]:
+        return (self._open(label, entry) for label, entry in self._registry.live().items())
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._registry.live()
+
+    def collection(self, label: str) -> Collection:
+        """The collection of that label; raises `NotFoundError`, naming those there are."""
+        return self._open(label, self._entry(label))
+
+    def __truediv__(self, label: str) -> Collection:
+        return self.collection(label)
+
+    @overload
+    def create_collection(
+        self, schema: Schema, label: str, /, *, raise_if_exists: bool = True
+    ) -> Collection: ...
+
+    @overload
+    def create_collection(
+        self, schema: Schema, /, *labels: str, raise_if_exists: bool = True
+    ) -> list[Collection]: ...
+
+    def create_collection(
+        self, schema: Schema, /, *labels: str, raise_if_exists: bool = True
+    ) -> Collection | list[Collection]:
+        """Make collections, in one commit. Returns one, or a list if several labels were given.
+
+        Raises `AlreadyExistsError`, or with `raise_if_exists=False` opens those that exist and
+        raises `SchemaError` if their schema is another.
+        """
+        if not isinstance(schema, Schema):
+            raise SchemaError(
+                f"create_collection({schema!r}, ...): expected a Schema first, such as "
+                "Schema(timestamp='timestamp*', value='float')"
+            )
+        if not labels:
+            raise InputError("create_collection: expected one or more labels after the schema")
+        live = self._registry.live()
+        new: list[Entry] = []
+        for label in dict.fromkeys(map(check_label, labels)):
+            entry = live.get(label)
+            if entry is None:
+                new.append(Entry(self._registry.new_id(label), label, schema.dumps(), "{}", 0))
+            elif raise_if_exists:
+                raise AlreadyExistsError(
+                    f"collection {label!r} exists: open it with repo.collection({label!r}), or "
+                    "pass raise_if_exists=False"
+                )
+            elif Schema.loads(entry.schema) != schema:
+                raise SchemaError(
+                    f"collection {label!r} exists with another schema: "
+                    f"{Schema.loads(entry.schema)!r}, not {schema!r}"
+                )
+        if new:
+            self._prepare()
+            self._registry.put(new, f"create {', '.join(entry.label for entry in new)}")
+        found = [self.collection(label) for label in labels]
+        return found[0] if len(found) == 1 else found
+
+    def delete(self, *labels: str) -> None:
+        """Delete collections, for good and on every replica that pulls. `gc` frees their space."""
+        entries = [self._entry(label) for label in dict.fromkeys(labels)]
+        if entries:
+            self._registry.delete(entries, f"delete {', '.join(labels)}")
+
+    def rename(self, from_label: str, to_label: str) -> None:
+        """Change the label of a collection."""
+        entry = self._entry(from_label)
+        if check_label(to_label) in self._registry.live():
+            raise AlreadyExistsError(f"collection {to_label!r} exists: choose another label")
+        renamed = replace(entry, label=to_label)
+        self._registry.put([renamed], f"rename {from_label!r} to {to_label!r}")
+
+    def refresh(self) -> None:
+        """Look for new revisions at the next use. Not needed: handles see each other's commits."""
+        self._registry.site.changelog.refresh()
+
+    # ---- Replicas
+
+    def pull(self, remote: Repo | Uri, *labels: str, shallow: bool = False) -> None:
+        """Copy what `remote` has and this repo lacks: collections and their revisions.
+
+        `labels`: only these collections. `shallow`: without their past. Merges nothing: where
+        both sides wrote, there are two heads then, and `merge()` joins them. Collections that
+        were deleted on either side stay deleted. Raises `SchemaError` if both sides have a
+        collection with different schemas, and `NotFoundError`; then nothing was changed.
+        """
+        source = remote if isinstance(remote, Repo) else Repo(remote)
+        entries = source._registry.live()
+        chosen = {label: source._entry(label) for label in labels} if labels else entries
+        deleted = self._registry.deleted()
+        chosen = {label: e for label, e in chosen.items() if e.id not in deleted}
+        self._refuse_other_schemas(chosen)
+        if chosen or source._registry.site.changelog.heads():
+            self._prepare()
+        for entry in chosen.values():
+            schema = Schema.loads(entry.schema)
+            pull(self._site(entry.id, schema), source._site(entry.id, schema), shallow=shallow)
+        if labels:
+            self._adopt(source, chosen)
+        else:
+            pull(self._registry.site, source._registry.site)
+
+    def push(self, remote: Repo | Uri, *labels: str, shallow: bool = False) -> None:
+        """`remote.pull(self)`."""
+        target = remote if isinstance(remote, Repo) else Repo(remote)
+        target.pull(self, *labels, shallow=shallow)
+
+    def _refuse_other_schemas(self, chosen: dict[str, Entry]) -> None:
+        mine = {entry.id: entry for entry in self._registry.live().values()}
+        for label, entry in chosen.items():
+            own = mine.get(entry.id)
+            if own is not None and Schema.loads(own.schema) != Schema.loads(entry.schema):
+                raise SchemaError(
+                    f"collection {label!r} has another schema on the other side: "
+                    f"{Schema.loads(own.schema)!r} here, {Schema.loads(entry.schema)!r} there; "
+                    "nothing was pulled: rename one of them, or clone it into the other's schema"
+                )
+
+    def _adopt(self, source: Repo, chosen: dict[str, Entry]) -> None:
+        """Take over the registry rows of some collections only."""
+        known = {entry.id for entry in self._registry.live().values()}
+        for label in chosen:
+            # An earlier collection of that label that the other side deleted is deleted here, too.
+            older = [e for e in source._registry.deleted().values() if e.label == label]
+            gone = [e for e in older if e.id in known]
+            if gone:
+                self._registry.delete(gone, f"delete {label}")
+        new = [entry for entry in chosen.values() if entry.id not in known]
+        if new:
+            self._registry.put(new, f"pull {', '.join(chosen)}")
+
+    def merge(self) -> list[Revision]:
+        """Join the heads of the registry and of every collection. Returns the new revisions."""
+        revisions = merge(self._registry.site)
+        for collection in self:
+            revisions.extend(collection.merge())
+        return revisions
+
+    # ---- Upkeep
+
+    def gc(self, *, grace: float = maintain.GRACE, dry_run: bool = False) -> gc.Collected:
+        """Delete the objects that no revision refers to and that are older than `grace` seconds.
+
+        `grace` must be longer than any commit or transfer takes. Returns how many objects and
+        bytes went, or with `dry_run=True` would go.
+        """
+        return gc.collect(self._objects, self._registry.deleted(), grace=grace, dry_run=dry_run)
+
+    def pack(self) -> tuple[int, int]:
+        """Join small segments and re-encode all that is stored in the small form, in place.
+        Returns the bytes before and after."""
+        done: set[Digest] = set()
+        sizes = [maintain.pack(self._registry.site, done)]
+        for collection in self:
+            collection.defrag()
+            sizes.append(maintain.pack(collection._site, done))
+        return sum(before for before, _ in sizes), sum(after for _, after in sizes)
+
+    def check(self) -> check.Report:
+        """Look at every byte that a read could need, and recompute every name. True if nothing
+        is damaged; `damaged` lists what is."""
+        ids = sorted(gc.collection_ids(self._objects) - set(self._registry.deleted()))
+        report = check.inspect(self._objects, [Changelog(self.store, i) for i in ids])
+        return replace(report, strays=tuple(check.strays(self._objects)))
+
+    # ---- Inside
+
+    def _site(self, collection_id: str, schema: Schema) -> Site:
+        changelog = Changelog(self.store, collection_id)
+        return Site(self._objects, changelog, schema, self.clock, self.codec)
+
+    def _open(self, label: str, entry: Entry) -> Collection:
+        key = (entry.id, entry.schema)
+        if key not in self._collections:
+            self._collections[key] = self._site(entry.id, Schema.loads(entry.schema))
+        return Collection(label, entry.id, self._collections[key])
+
+    def _entry(self, label: str) -> Entry:
+        live = self._registry.live()
+        if label not in live:
+            raise NotFoundError(
+                f"no collection {label!r}; there is: {', '.join(map(repr, live)) or 'none'}"
+            )
+        return live[label]
+
+    def _prepare(self) -> None:
+        """Write the header before the first write."""
+        if self._ready or self.store.exists(HEADER):
+            self._ready = True
+            return
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        header = {"format": FORMAT, "digest": "xxh3_128", "created": created}
+        self.store.put(HEADER, (json.dumps(header) + "\n").encode())
+        self._ready = True
+
+    def _check_header(self) -> None:
+        try:
+            header = json.loads(self.store.get(HEADER).to_pybytes())
+            found = header["format"]
+        except ObjectMissingError:
+            return
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{HEADER} of {self!r} is not a header: {error}") from error
+        if found != FORMAT:
+            raise FormatError(
+                f"{self!r} is of format {found}; this release reads {FORMAT}: install a later one"
+            )
+
+
+def _open_store(uri: Uri | Sequence[Uri] | None, durability: Literal["fsync", "os"]) -> Store:
+    if isinstance(uri, (list, tuple)):
+        if len(uri) != 1:
+            raise InputError(f"Repo({uri!r}): this release takes one store, not {len(uri)}")
+        uri = uri[0]
+    if isinstance(uri, Store):
+        return uri
+    if uri is not None and not isinstance(uri, (str, os.PathLike)):
+        raise InputError(f"Repo({uri!r}): expected a path, a uri or a Store")
+    return parse_uri(uri, durability=durability)

@@ -1,0 +1,74 @@
+"""A collection in a store: the value that every operation on a collection works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from .changelog import Changelog, Child, root_of
+from .clock import Clock
+from .digest import Digest
+from .manifest import EMPTY, Manifest, join
+from .objects import Objects
+from .page import Page
+from .schema import Schema
+
+__all__ = ["Joined", "Site"]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What several heads hold together, and the pages of it that are in no store yet."""
+
+    manifest: Manifest
+    pages: Mapping[Digest, Page]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One collection in one store."""
+
+    objects: Objects
+    changelog: Changelog
+    schema: Schema
+    clock: Clock
+    codec: str
+    """The store's taste: the codec of columns whose schema does not insist on one."""
+
+    @property
+    def index(self) -> list[pa.Field]:
+        """The index columns."""
+        return [self.schema.arrow.field(name) for name in self.schema.index]
+
+    @property
+    def key_types(self) -> list[pa.DataType]:
+        """The types of the index columns."""
+        return [field.type for field in self.index]
+
+    def codecs(self) -> dict[str, str]:
+        """The codec of each column, as it is written here."""
+        return {column.name: column.codec or self.codec for column in self.schema.columns}
+
+    def manifest(self, child: Child) -> Manifest:
+        """The manifest of a state."""
+        return self.manifest_of(root_of(child))
+
+    def manifest_of(self, root: Digest) -> Manifest:
+        """The manifest of a root page."""
+        return Manifest(root, self.objects.page)
+
+    def joined(self, heads: Sequence[Child]) -> Joined:
+        """The manifest of several states together, without committing a merge."""
+        fresh: dict[Digest, Page] = {}
+
+        def load(name: Digest) -> Page:
+            return fresh[name] if name in fresh else self.objects.page(name)
+
+        manifest = Manifest(root_of(heads[0]) if heads else EMPTY.name, load)
+        for head in heads[1:]:
+            edit = join(manifest, self.manifest(head))
+            fresh.update(edit.pages)
+            manifest = Manifest(edit.root, load)
+        return Joined(manifest, fresh)

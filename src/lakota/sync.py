@@ -1,0 +1,111 @@
+"""Copying what one store has of a collection and another lacks.
+
+Listings differ -> missing revisions -> missing pages -> missing segments; copied in the opposite
+order, a few revisions at a time, every object verified on arrival and re-encoded to the
+receiver's taste. A revision that exists at the receiver has everything below it, so a transfer
+that was cut off goes on where it stopped, and what the two sides share is not even looked at:
+each missing revision is compared with its parent, page by page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from .changelog import PHI, Child, Edge, History, root_of, stamp_of
+from .codecs import resolve
+from .digest import Digest
+from .extent import NOWHERE
+from .manifest import EMPTY, Manifest, news
+from .objects import Objects, segment_name
+from .page import Loader, Page
+from .segment import recode
+from .site import Site
+
+__all__ = ["pull"]
+
+REVISIONS_AT_ONCE = 64
+WORKERS = 4
+
+
+def pull(target: Site, source: Site, *, shallow: bool = False) -> list[Edge]:
+    """Copy the revisions that `source` has and `target` lacks, and all that they need.
+
+    `shallow`: only the heads, without their history. Returns the new edges, oldest first.
+    Raises `DamagedError`, naming the object, if the source is damaged; what was complete by then
+    is there, nothing else is visible.
+    """
+    have, offered = target.changelog.history(), source.changelog.history()
+    wanted = sorted(
+        _missing(have, offered, target.changelog.trimmed(), shallow), key=lambda e: (e[1], e[0])
+    )
+    if wanted:
+        target.clock.observe(stamp_of(wanted[-1][1]))
+    present = {child for _, child in have.edges}
+    done: set[Digest] = set()
+    for at in range(0, len(wanted), REVISIONS_AT_ONCE):
+        edges = wanted[at : at + REVISIONS_AT_ONCE]
+        _copy_objects(target, source, edges, present, done)
+        _copy_documents(target, source, edges)
+    return wanted
+
+
+def _missing(have: History, offered: History, trimmed: int, shallow: bool) -> set[Edge]:
+    """The edges to copy. What `have` trimmed stays trimmed: ancestors of what is there, not
+    later than the trim."""
+    missing = set(offered.edges - have.edges)
+    if shallow:
+        return {edge for edge in missing if edge[1] in offered.heads}
+    if trimmed:
+        present = {child for _, child in have.edges}
+        old = offered.ancestors(present) - present
+        missing = {e for e in missing if e[1] not in old or stamp_of(e[1]) > trimmed}
+    return missing
+
+
+def _copy_objects(
+    target: Site,
+    source: Site,
+    edges: Sequence[Edge],
+    present: set[Child],
+    done: set[Digest],
+) -> None:
+    """Everything below the children of `edges`: segments, then pages."""
+    pages: dict[Digest, Page] = {}
+    segments: dict[Digest, None] = {}
+    for parent, child in edges:
+        if child in present:
+            continue
+        known = parent in present and parent != PHI
+        old = Manifest(root_of(parent) if known else EMPTY.name, _among(pages, target.objects))
+        fresh, extents = news(old, source.manifest(child))
+        pages.update((page.name, page) for page in fresh if page.name not in done)
+        names = {e.segment for e in extents} - {NOWHERE}
+        segments.update((Digest(n.hex()), None) for n in sorted(names))
+        present.add(child)
+    missing = [name for name in segments if name not in done]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(lambda name: _copy_segment(target, source.objects, name), missing))
+    target.objects.put({}, pages)
+    done.update(missing, pages)
+
+
+def _among(fresh: Mapping[Digest, Page], objects: Objects) -> Loader:
+    """A loader that looks among pages not stored yet first."""
+    return lambda name: fresh[name] if name in fresh else objects.page(name)
+
+
+def _copy_segment(target: Site, source: Objects, name: Digest) -> None:
+    store = target.objects.store
+    if store.touch(segment_name(name)):
+        return
+    segment = source.fresh_segment(name)
+    segment.check()
+    wanted = dict(zip(segment.schema.names, resolve(target.codecs(), segment.schema), strict=True))
+    data = segment.data if segment.codecs == wanted else recode(segment.data, wanted).data
+    store.put(segment_name(name), data)
+
+
+def _copy_documents(target: Site, source: Site, edges: Sequence[Edge]) -> None:
+    documents = {edge: source.changelog.read(edge) for edge in edges}
+    target.changelog.write(documents)

@@ -1,0 +1,256 @@
+"""Commits: from writes to a revision. The middle of every write.
+
+Order: rows are stored, then pages, then the revision, which makes the commit visible. A process
+that dies before that leaves unreferenced objects and nothing else. A commit is made on all heads
+that it sees, so it never leaves another write hidden; two commits at once make two heads, and
+nothing is lost.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import xxhash
+
+from . import compact
+from .changelog import PHI, Child, Revision, make_child, stamp_of
+from .digest import Digest
+from .extent import NOWHERE, REPLACE, TRIM_HI, Extent
+from .interval import EVERYTHING, HIGH, Cut, Interval
+from .layout import Draft, Piece, drafts, place
+from .manifest import Manifest, apply
+from .overlay import plan, rows
+from .segment import encode
+from .site import Joined, Site
+
+__all__ = ["Write", "commit", "publish", "relocate", "rename"]
+
+
+WORKERS = 2
+"""Segments of a large commit that are encoded and stored at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Inside `interval` of `label` nothing older remains; rows `start` to `stop` of `table`, all
+    of them inside it, are the content."""
+
+    label: str
+    interval: Interval
+    table: pa.Table
+    start: int
+    stop: int
+
+
+def commit(
+    site: Site, writes: Sequence[Write], *, author: str | None = None, message: str = ""
+) -> list[Revision]:
+    """Store `writes`, in their order, as one revision on all heads. Returns its edges."""
+    if not writes:
+        return []
+    heads = site.changelog.heads()
+    if heads:
+        site.clock.observe(stamp_of(heads[-1]))
+    joined = site.joined(heads)
+    ordered = list(_in_order(writes))
+    last = max(nth for nth, _ in ordered)
+    first = site.clock.tick(last + 1)
+    stamp = first + last
+    pieces = [_piece(write, first + nth) for nth, write in ordered]
+    moved = _tails(site, joined.manifest, pieces, stamp)
+    document = {
+        "author": default_author() if author is None else author,
+        "message": message,
+        "kind": "write",
+        "first": first,
+        "rows": sum(len(piece) for piece in pieces),
+        "series": len({piece.extent.label for piece in pieces}),
+    }
+    return _store(site, heads, joined, pieces, moved, stamp, document)
+
+
+def relocate(site: Site, extents: Iterable[Extent], kind: str) -> list[Revision]:
+    """Store the rows of `extents` anew, side by side; a child of all heads, one stamp later."""
+    heads = site.changelog.heads()
+    stamp = stamp_of(heads[-1]) + 1
+    moved = list(_move(site, extents, stamp))
+    if not moved:
+        return []
+    document = {"author": "", "message": "", "kind": kind, "rows": sum(map(len, moved))}
+    return _store(site, heads, site.joined(heads), [], moved, stamp, document)
+
+
+def rename(
+    site: Site, old: str, new: str, *, author: str | None = None, message: str = ""
+) -> list[Revision]:
+    """Give the rows of `old` to `new`, where they lie; whatever either had before is deleted."""
+    heads = site.changelog.heads()
+    site.clock.observe(stamp_of(heads[-1]))
+    joined = site.joined(heads)
+    first = site.clock.tick(2)
+    wiped = [_draft_extent(label, EVERYTHING, first) for label in (old, new)]
+    given = [
+        e._replace(label=new, stamp=first + 1) for e in joined.manifest.select(old) if e.length
+    ]
+    document = {
+        "author": default_author() if author is None else author,
+        "message": message or f"rename {old!r} to {new!r}",
+        "kind": "rename",
+        "first": first,
+        "series": 2,
+    }
+    extents = _tie([*wiped, *given], {first, first + 1})
+    return _seal(site, heads, joined, extents, {}, first + 1, document)
+
+
+def publish(
+    site: Site,
+    parents: Sequence[Child],
+    stamp: int,
+    root: Digest,
+    document: Mapping[str, Any],
+) -> list[Revision]:
+    """Make a state visible whose pages are stored."""
+    return site.changelog.commit(parents or [PHI], make_child(stamp, root), document)
+
+
+def default_author() -> str:
+    """`LAKOTA_AUTHOR`, or the name that the system has for the user."""
+    name = os.environ.get("LAKOTA_AUTHOR")
+    if name is None:
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError, ImportError):
+            name = ""
+    return name
+
+
+def _in_order(writes: Sequence[Write]) -> Iterator[tuple[int, Write]]:
+    """Writes by label, each with how many writes of its label came before it: their stamps must
+    tell them apart."""
+    label, nth = None, 0
+    for write in sorted(writes, key=lambda w: w.label):
+        nth = nth + 1 if write.label == label else 0
+        label = write.label
+        yield nth, write
+
+
+def _piece(write: Write, stamp: int) -> Piece:
+    extent = _draft_extent(write.label, write.interval, stamp)
+    return Piece(extent, write.table, write.start, write.stop)
+
+
+def _draft_extent(label: str, interval: Interval, stamp: int) -> Extent:
+    """A replace without a place yet."""
+    return Extent(label, *interval, stamp, 0, REPLACE, None, 0, NOWHERE, 0, 0, stamp)
+
+
+def _tails(site: Site, manifest: Manifest, pieces: Sequence[Piece], stamp: int) -> list[Piece]:
+    """What the size-tiered rule wants stored together with the new rows."""
+    moved: list[Piece] = []
+    for label, interval, count in _appended(pieces):
+        beyond = manifest.near(label, Interval(interval.hi, HIGH))
+        if any(e.length and e.hi > interval.hi for e in beyond):
+            continue  # not at the end of the series
+        old = (_clip(e, interval.lo) for e in manifest.before(label, interval.lo))
+        moved.extend(_move(site, reversed(compact.tail(old, count)), stamp))
+    return moved
+
+
+def _appended(pieces: Sequence[Piece]) -> Iterator[tuple[str, Interval, int]]:
+    """Each label with the hull and the number of its new rows."""
+    hulls: dict[str, tuple[Interval, int]] = {}
+    for piece in pieces:
+        if not len(piece):
+            continue
+        label, found = piece.extent.label, piece.extent.interval
+        hull, count = hulls.get(label, (found, 0))
+        hull = Interval(min(hull.lo, found.lo), max(hull.hi, found.hi))
+        hulls[label] = hull, count + len(piece)
+    for label, (hull, count) in hulls.items():
+        yield label, hull, count
+
+
+def _clip(extent: Extent, cut: Cut) -> Extent:
+    if extent.hi <= cut:
+        return extent
+    return extent._replace(hi=cut, trim=extent.trim | TRIM_HI)
+
+
+def _move(site: Site, extents: Iterable[Extent], stamp: int) -> Iterator[Piece]:
+    """The visible rows of extents, wanted at a new place."""
+    index, opener = site.index, site.objects.segment
+    for extent in extents:
+        found = plan([extent], extent.interval, index, opener)
+        if found:
+            table = rows(found, site.schema.arrow, opener)
+            yield Piece(extent._replace(trim=0, placed=stamp), table, 0, table.num_rows)
+
+
+def _store(
+    site: Site,
+    heads: Sequence[Child],
+    joined: Joined,
+    pieces: Sequence[Piece],
+    moved: Sequence[Piece],
+    stamp: int,
+    document: Mapping[str, Any],
+) -> list[Revision]:
+    """Rows, pages, revision."""
+    laid_out = sorted([*moved, *pieces], key=lambda p: p.extent.label)
+    with_rows = [piece for piece in laid_out if len(piece)]
+    made = list(drafts(with_rows, site.schema.index))
+    names, waiting = _store_rows(site, made)
+    extents = [
+        e for d, name in zip(made, names, strict=True) for e in place(d, bytes.fromhex(name))
+    ]
+    extents.extend(piece.extent for piece in laid_out if not len(piece))
+    tied = _tie(extents, {piece.extent.stamp for piece in pieces})
+    return _seal(site, heads, joined, tied, waiting, stamp, document)
+
+
+def _seal(
+    site: Site,
+    heads: Sequence[Child],
+    joined: Joined,
+    extents: Iterable[Extent],
+    segments: Mapping[Digest, pa.Buffer],
+    stamp: int,
+    document: Mapping[str, Any],
+) -> list[Revision]:
+    """What is still to be stored, then the revision."""
+    edit = apply(joined.manifest, extents)
+    site.objects.put(segments, {**joined.pages, **edit.pages})
+    return publish(site, heads, stamp, edit.root, document)
+
+
+def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[Digest, pa.Buffer]]:
+    """The names of the segments, and those not stored yet: a single one goes with the pages,
+    in one round; of many, no more than WORKERS are held in memory."""
+    codecs, keys = site.codecs(), site.schema.index
+
+    def store(draft: Draft) -> Digest:
+        segment = encode(draft.table(), codecs, keys=keys)
+        site.objects.put({segment.name: segment.data}, {})
+        return segment.name
+
+    if len(made) == 1:
+        segment = encode(made[0].table(), codecs, keys=keys)
+        return [segment.name], {segment.name: segment.data}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(store, made)), {}
+
+
+def _tie(extents: Sequence[Extent], new: set[int]) -> list[Extent]:
+    """Give the new writes the digest of their content, to break ties between equal stamps."""
+    digest = xxhash.xxh3_64()
+    for e in sorted(e for e in extents if e.stamp in new):
+        digest.update(b"%b\0%b%b%b" % (e.label.encode(), e.lo, e.hi, e.segment))
+    tie = digest.intdigest()
+    return [e._replace(tie=tie) if e.stamp in new else e for e in extents]
