@@ -486,7 +486,9 @@ def test_processes_write_at_once_also_after_a_fork(tmp_path: Path, method: str) 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(30)
+        process.kill()
+        process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(contents(LocalStore(tmp_path))) == 3 * 10 * 4 + 1
 
