@@ -68,7 +68,7 @@ from .codecs import (
     size_limit,
     stored_type,
 )
-from .digest import BLOCK, Digest, block_digests, column_digests, rows_digest
+from .digest import BLOCK, Digest, block_digests, column_digests, rows_digest, type_text
 from .errors import (
     DamagedError,
     FormatError,
@@ -150,7 +150,10 @@ class _Plan:
 
 @lru_cache(maxsize=256)
 def _plan(schema_bytes: bytes, codecs: tuple[str, ...]) -> _Plan:
-    return _Plan(pa.ipc.read_schema(pa.py_buffer(schema_bytes)), schema_bytes, codecs)
+    schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
+    for type_ in schema.types:
+        type_text(type_)  # raises SchemaError for one that is not on the closed list
+    return _Plan(schema, schema_bytes, codecs)
 
 
 @lru_cache(maxsize=256)
@@ -374,6 +377,8 @@ class Segment:
             return None
         try:
             return self._read_first_keys()
+        except MemoryError:
+            raise
         except Exception as error:
             raise _damaged("the first keys", error) from error
 
@@ -427,7 +432,7 @@ class Segment:
         return [_position(self._plan, column) for column in columns]
 
     def _schema_of(self, positions: list[int]) -> pa.Schema:
-        if len(positions) == len(self._plan.codecs) and positions == sorted(positions):
+        if positions == list(range(len(self._plan.codecs))):
             return self.schema
         return pa.schema([self.schema.field(i) for i in positions])
 
@@ -443,6 +448,8 @@ class Segment:
             stored = self._stored(i, 1 if self._plan.packed else rows)
             columns = [self._column(stored, i, j, rows, full) for j in positions]
             return pa.RecordBatch.from_arrays(columns, schema=self._schema_of(positions))
+        except MemoryError:
+            raise
         except Exception as error:
             raise _damaged(f"batch {i} of segment {self.name}", error) from error
 
@@ -511,6 +518,8 @@ def open_segment(data: pa.Buffer, name: Digest | None = None, *, verify: bool = 
     """
     try:
         segment = _open(data, name, verify)
+    except MemoryError:
+        raise
     except Exception as error:
         raise _damaged(f"segment {name}" if name else "a segment", error) from error
     if name is not None and segment.name != name:
