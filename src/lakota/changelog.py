@@ -52,7 +52,7 @@ Child = NewType("Child", str)
 PHI = Child("0" * 16 + "-" + "0" * 32)
 FORMAT = 1
 _NAME = re.compile(r"([0-9a-f]{16}-[0-9a-f]{32})\.([0-9a-f]{16}-[0-9a-f]{32})")
-_TRIMMED = re.compile(r"trimmed\.([0-9a-f]{16})$")
+_TRIMMED = re.compile(r"trimmed\.([0-9a-f]{16})")
 
 # A file system's clock may tick as rarely as every 10 ms: two changes within a tick leave the
 # same mark. A listing is only trusted if it was made this long after its mark was first seen.
@@ -260,7 +260,7 @@ class Changelog:
     def trimmed(self) -> int:
         """The stamp up to which history was trimmed here; 0 if it never was."""
         self.history()
-        marks = [match[1] for name in self._names if (match := _TRIMMED.search(name))]
+        marks = [match[1] for name in self._names if (match := _TRIMMED.fullmatch(name))]
         return int(max(marks), 16) if marks else 0
 
     def trim(self, edges: Iterable[Edge], stamp: int) -> int:
@@ -270,8 +270,8 @@ class Changelog:
         if names and stamp > self.trimmed():
             marker = f"{self.folder}/trimmed.{stamp:016x}"
             self.store.put(marker, b"")
-            older = [n for n in self._names if _TRIMMED.search(n)]
-            self.store.delete(older)
+            older = [n for n in self._names if _TRIMMED.fullmatch(n)]
+            self.store.delete([f"{self.folder}/{n}" for n in older])
         self.store.delete(names)
         self.refresh()
         return len(names)
@@ -279,7 +279,8 @@ class Changelog:
     def ages(self) -> dict[Edge, float]:
         """When each revision came into this store: seconds since the epoch, by its clock."""
         found = {info.name: info.modified for info in self.store.list(self.folder)}
-        return {edge: at for name, at in found.items() for edge in _edges([name])}
+        start = len(self.folder) + 1
+        return {edge: at for name, at in found.items() for edge in _edges([name[start:]])}
 
     def _name(self, edge: Edge) -> str:
         return f"{self.folder}/{edge[0]}.{edge[1]}"
@@ -317,7 +318,7 @@ def _checksum(body: Mapping[str, Any]) -> str:
 
 def _edges(names: Iterable[str]) -> Iterable[Edge]:
     for name in names:
-        match = _NAME.fullmatch(name.rsplit("/", 1)[-1])
+        match = _NAME.fullmatch(name)
         if match and match[1] < match[2]:
             yield Child(match[1]), Child(match[2])
 

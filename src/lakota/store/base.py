@@ -108,9 +108,11 @@ class Store(ABC):
         """
 
     def names(self, prefix: str) -> Sequence[str]:
-        """The names of the objects directly in folder `prefix`, in no order."""
+        """What is directly in folder `prefix`, by name without the folder, in no order. Quick:
+        strays and folders may be among them."""
         start = len(check_folder(prefix)) + 1 if prefix else 0
-        return [info.name for info in self.list(prefix) if "/" not in info.name[start:]]
+        below = (info.name[start:] for info in self.list(prefix))
+        return [name for name in below if "/" not in name]
 
     def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
         """Write several, in any order, perhaps at once; durable on return."""

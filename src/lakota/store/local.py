@@ -57,7 +57,7 @@ class LocalStore(Store):
     ...     store = LocalStore(folder)
     ...     store.put("notes/a", b"one")
     ...     store.get("notes/a").to_pybytes(), store.names("notes")
-    (b'one', ['notes/a'])
+    (b'one', ['a'])
     """
 
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "fsync") -> None:
@@ -109,7 +109,7 @@ class LocalStore(Store):
             raise self._failed("write", name, error) from error
 
     def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
-        if len(objects) < 2:
+        if len(objects) < 2 or self.durability == "os":
             return super().put_all(objects)
         *others, (name, data) = objects.items()
         running: list[Future[None]] = []
@@ -150,9 +150,12 @@ class LocalStore(Store):
             yield Info(name, status.st_size, status.st_mtime)
 
     def names(self, prefix: str) -> Sequence[str]:
-        start = f"{check_folder(prefix)}/" if prefix else ""
-        files, _ = self._scan(prefix)
-        return [start + entry.name for entry in files if is_part(entry.name)]
+        try:
+            return [name for name in os.listdir(self._folder_path(prefix)) if name[0] != "."]
+        except _ABSENT:
+            return []
+        except OSError as error:
+            raise self._failed("list", prefix or "what is", error) from error
 
     def delete(self, names: Iterable[str]) -> None:
         folders = set()

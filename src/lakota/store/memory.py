@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
@@ -24,12 +24,13 @@ class MemoryStore(Store):
     >>> store = MemoryStore()
     >>> store.put("notes/a", b"one")
     >>> store.get("notes/a").to_pybytes(), store.names("notes")
-    (b'one', ['notes/a'])
+    (b'one', ['a'])
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._objects: dict[str, tuple[pa.Buffer, float]] = {}
+        self._folders: defaultdict[str, set[str]] = defaultdict(set)
         self._changes: Counter[str] = Counter()  # by folder
 
     def __repr__(self) -> str:
@@ -47,7 +48,9 @@ class MemoryStore(Store):
         kept = pa.py_buffer(data if isinstance(data, bytes) else memoryview(data).tobytes())
         with self._lock:
             self._objects[name] = (kept, time.time())
-            self._changes[_folder(name)] += 1
+            folder, _, part = name.rpartition("/")
+            self._folders[folder].add(part)
+            self._changes[folder] += 1
 
     def exists(self, name: str) -> bool:
         return check_name(name) in self._objects
@@ -63,14 +66,16 @@ class MemoryStore(Store):
     def names(self, prefix: str) -> Sequence[str]:
         check_folder(prefix)
         with self._lock:
-            return [name for name in self._objects if _folder(name) == prefix]
+            return list(self._folders.get(prefix, ()))
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
             check_name(name)
             with self._lock:
                 if self._objects.pop(name, None) is not None:
-                    self._changes[_folder(name)] += 1
+                    folder, _, part = name.rpartition("/")
+                    self._folders[folder].discard(part)
+                    self._changes[folder] += 1
 
     def touch(self, name: str) -> bool:
         check_name(name)
@@ -82,7 +87,3 @@ class MemoryStore(Store):
 
     def mark(self, prefix: str) -> int:
         return self._changes[check_folder(prefix)]
-
-
-def _folder(name: str) -> str:
-    return name.rpartition("/")[0]
