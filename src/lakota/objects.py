@@ -82,7 +82,7 @@ class Objects:
         named.update((page_name(d), page.encode(codec)) for d, page in pages.items())
         self.store.put_all(named)
         for digest, page in pages.items():
-            self._pages.set(digest, page)
+            self._pages.set(digest, page.stored())
 
     def forget(self) -> None:
         """Empty the caches."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from .digest import Digest, digest_table
+from .digest import Digest
 from .errors import DamagedError
 from .extent import NOWHERE, Extent, ExtentKey
 from .interval import Cut
@@ -100,9 +100,10 @@ class Entry(NamedTuple):
 class Page:
     """Rows of a manifest under one name. Decoded lazily, never changed."""
 
-    def __init__(self, name: Digest, table: pa.RecordBatch) -> None:
+    def __init__(self, name: Digest, table: pa.RecordBatch, data: pa.Buffer | None = None) -> None:
         self.name = name
         self.table = table
+        self._data = data  # of a page just made, until it is stored
         self.level: int = 0
         if table.schema.names[-1] == "page":
             self.level = table.column("level")[0].as_py() + 1
@@ -111,16 +112,27 @@ class Page:
     def decode(cls, name: Digest, data: pa.Buffer) -> Page:
         """Open and verify; raises `DamagedError`."""
         segment = open_segment(data, name)
-        segment.check()
         if segment.schema.names not in (LEAF.names, INNER.names) or len(segment.offsets) > 2:
             raise DamagedError(f"page {name} has columns {segment.schema.names}: not a page")
         if segment.num_rows == 0:
             return cls(name, pa.RecordBatch.from_pylist([], schema=LEAF))
-        return cls(name, segment.batch(0))
+        return cls(name, segment.batch(0, prove=True))
 
     def encode(self, codec: str = "plain") -> pa.Buffer:
         """The bytes to store."""
+        if codec == "plain" and self._data is not None:
+            return self._data
         return encode(pa.Table.from_batches([self.table]), codec).data
+
+    def stored(self) -> Page:
+        """The same page without its bytes, to be kept in a cache."""
+        page = Page(self.name, self.table)
+        page.__dict__.update(
+            (name, value)
+            for name, value in self.__dict__.items()
+            if name in ("extents", "entries", "keys")
+        )
+        return page
 
     @cached_property
     def extents(self) -> list[Extent]:
@@ -184,7 +196,8 @@ def make_page(rows: Sequence[Any], level: int) -> Page:
     table = pa.RecordBatch.from_arrays(
         [pa.array(list(c), f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
-    page = Page(digest_table(table), table)
+    made = encode(pa.Table.from_batches([table]), "plain")
+    page = Page(made.name, table, made.data)
     page.__dict__["entries" if level else "extents"] = list(rows)
     return page
 

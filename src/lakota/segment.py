@@ -382,11 +382,14 @@ class Segment:
         except Exception as error:
             raise _damaged("the first keys", error) from error
 
-    def batch(self, i: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """The rows of batch `i`, or `columns` of them in the order given."""
+    def batch(
+        self, i: int, columns: Sequence[str] | None = None, *, prove: bool = False
+    ) -> pa.RecordBatch:
+        """The rows of batch `i`, or `columns` of them in the order given; with `prove`, plain
+        columns are verified, too."""
         if not 0 <= i < self.num_batches:
             raise RangeError(f"no batch {i}: the segment has {self.num_batches}")
-        return self._decode(i, self._positions(columns), full=False)
+        return self._decode(i, self._positions(columns), full=prove)
 
     def slice(
         self, start: int, stop: int, columns: Sequence[str] | None = None
