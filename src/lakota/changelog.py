@@ -18,6 +18,7 @@ exists has everything below it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -169,6 +170,21 @@ class History:
         return History.of(edge for edge in self.edges if edge[1] < limit)
 
 
+_WRITING: dict[Hashable, threading.RLock] = {}
+_GUARD = threading.Lock()
+
+
+def _forget_locks() -> None:
+    # A lock that another thread held while this process was forked would never be released.
+    global _GUARD
+    _GUARD = threading.Lock()
+    _WRITING.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
+
+
 class Changelog:
     """The revisions of one collection in one store. Threads may share it."""
 
@@ -180,6 +196,12 @@ class Changelog:
         self._names: set[str] = set()
         self._mark: Hashable | None = None
         self._mark_seen = self._listed = 0.0
+
+    def writing(self) -> threading.RLock:
+        """Held by a commit: the threads of one process take turns, whatever handles they use, so
+        that they see each other's writes and do not diverge. Correctness does not need it."""
+        with _GUARD:
+            return _WRITING.setdefault((self.store.place, self.folder), threading.RLock())
 
     def history(self) -> History:
         """All revisions that are there now: a stat if nothing changed, otherwise a listing."""

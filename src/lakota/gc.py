@@ -52,9 +52,11 @@ def collect(
     again = _old_objects(objects, limit)
     used |= _used(objects, gone, seen)
     victims = [old[name] for name in old.keys() & again.keys() if name not in used]
-    # Revisions, then pages, then segments: whatever is left refers only to what is there.
-    victims.sort(key=lambda info: info.name.startswith("segments/"))
-    objects.store.delete([info.name for info in (*stale, *victims)])
+    pages = [info for info in victims if info.name.startswith("pages/")]
+    segments = [info for info in victims if info.name.startswith("segments/")]
+    # Durably one after the other: whatever is left refers only to what is there.
+    for group in (stale, pages, segments):
+        objects.store.delete([info.name for info in group])
     objects.store.sweep(limit)
     objects.forget()
     return _summary([*stale, *victims])

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 
 from .changelog import Changelog, Edge, Revision, root_of, stamp_of
 from .codecs import resolve
 from .compact import fragmented
 from .digest import Digest
+from .extent import Extent
 from .manifest import Manifest, pages
 from .objects import Objects, page_name, segment_name
 from .page import Page
@@ -28,6 +28,7 @@ GRACE = 3600.0
 """Seconds for which nothing is taken away that somebody may be using: longer than any commit,
 read or transfer takes."""
 WORKERS = 2
+DEFRAG_ROWS = 1 << 23
 
 
 def trim(site: Site, before: int, *, grace: float = GRACE) -> int:
@@ -53,12 +54,19 @@ def trim(site: Site, before: int, *, grace: float = GRACE) -> int:
 
 
 def defrag(site: Site, *, max_chunk: int = 4) -> list[Revision]:
-    """Store each series that lies in more than `max_chunk` pieces anew, in one."""
-    heads = site.changelog.heads()
-    if not heads:
-        return []
-    manifest = site.joined(heads).manifest
-    return relocate(site, chain.from_iterable(fragmented(manifest, max_chunk)), "defrag")
+    """Store each series that lies in more than `max_chunk` pieces anew, in one; a commit for
+    every DEFRAG_ROWS rows or so, so that memory is bounded."""
+    manifest = site.joined(site.changelog.heads()).manifest
+    revisions: list[Revision] = []
+    waiting: list[Extent] = []
+    rows = 0
+    for series in fragmented(manifest, max_chunk):
+        waiting.extend(series)
+        rows += sum(extent.length for extent in series)
+        if rows > DEFRAG_ROWS:
+            revisions.extend(relocate(site, waiting, "defrag"))
+            waiting, rows = [], 0
+    return [*revisions, *(relocate(site, waiting, "defrag") if waiting else ())]
 
 
 def pack(site: Site, done: set[Digest]) -> tuple[int, int]:

@@ -19,10 +19,11 @@ __all__ = ["merge"]
 def merge(site: Site, heads: Sequence[Child] | None = None) -> list[Revision]:
     """Join `heads` (all of them by default). Returns the new revisions, none if there was
     nothing to join."""
-    found = sorted(set(site.changelog.heads() if heads is None else heads))
-    if len(found) < 2:
-        return []
-    joined = site.joined(found)
-    site.objects.put({}, joined.pages)
-    document = {"author": "", "message": "", "kind": "merge"}
-    return publish(site, found, stamp_of(found[-1]) + 1, joined.manifest.root, document)
+    with site.changelog.writing():
+        found = sorted(set(site.changelog.heads() if heads is None else heads))
+        if len(found) < 2:
+            return []
+        joined = site.joined(found)
+        site.objects.put({}, joined.pages)
+        document = {"author": "", "message": "", "kind": "merge"}
+        return publish(site, found, stamp_of(found[-1]) + 1, joined.manifest.root, document)

@@ -54,6 +54,11 @@ def commit(
     """Store `writes`, in their order, as one revision on all heads. Returns its edges."""
     if not writes:
         return []
+    with site.changelog.writing():
+        return _commit(site, writes, default_author() if author is None else author, message)
+
+
+def _commit(site: Site, writes: Sequence[Write], author: str, message: str) -> list[Revision]:
     heads = site.changelog.heads()
     if heads:
         site.clock.observe(stamp_of(heads[-1]))
@@ -65,7 +70,7 @@ def commit(
     pieces = [_piece(write, first + nth) for nth, write in ordered]
     moved = _tails(site, joined.manifest, pieces, stamp)
     document = {
-        "author": default_author() if author is None else author,
+        "author": author,
         "message": message,
         "kind": "write",
         "first": first,
@@ -77,36 +82,37 @@ def commit(
 
 def relocate(site: Site, extents: Iterable[Extent], kind: str) -> list[Revision]:
     """Store the rows of `extents` anew, side by side; a child of all heads, one stamp later."""
-    heads = site.changelog.heads()
-    stamp = stamp_of(heads[-1]) + 1
-    moved = list(_move(site, extents, stamp))
-    if not moved:
-        return []
-    document = {"author": "", "message": "", "kind": kind, "rows": sum(map(len, moved))}
-    return _store(site, heads, site.joined(heads), [], moved, stamp, document)
+    with site.changelog.writing():
+        heads = site.changelog.heads()
+        stamp = stamp_of(heads[-1]) + 1
+        moved = list(_move(site, extents, stamp))
+        if not moved:
+            return []
+        document = {"author": "", "message": "", "kind": kind, "rows": sum(map(len, moved))}
+        return _store(site, heads, site.joined(heads), [], moved, stamp, document)
 
 
 def rename(
     site: Site, old: str, new: str, *, author: str | None = None, message: str = ""
 ) -> list[Revision]:
     """Give the rows of `old` to `new`, where they lie; whatever either had before is deleted."""
-    heads = site.changelog.heads()
-    site.clock.observe(stamp_of(heads[-1]))
-    joined = site.joined(heads)
-    first = site.clock.tick(2)
-    wiped = [_draft_extent(label, EVERYTHING, first) for label in (old, new)]
-    given = [
-        e._replace(label=new, stamp=first + 1) for e in joined.manifest.select(old) if e.length
-    ]
     document = {
         "author": default_author() if author is None else author,
         "message": message or f"rename {old!r} to {new!r}",
         "kind": "rename",
-        "first": first,
         "series": 2,
     }
-    extents = _tie([*wiped, *given], {first, first + 1})
-    return _seal(site, heads, joined, extents, {}, first + 1, document)
+    with site.changelog.writing():
+        heads = site.changelog.heads()
+        site.clock.observe(stamp_of(heads[-1]))
+        joined = site.joined(heads)
+        first = site.clock.tick(2)
+        wiped = [_draft_extent(label, EVERYTHING, first) for label in (old, new)]
+        found = [e for e in joined.manifest.select(old) if e.length]
+        given = [e._replace(label=new, stamp=first + 1) for e in found]
+        extents = _tie([*wiped, *given], {first, first + 1})
+        document = {**document, "first": first}
+        return _seal(site, heads, joined, extents, {}, first + 1, document)
 
 
 def publish(

@@ -73,6 +73,10 @@ class LocalStore(Store):
     def __repr__(self) -> str:
         return f"LocalStore({self.root!r}, durability={self.durability!r})"
 
+    @property
+    def place(self) -> str:
+        return os.path.realpath(self.root)
+
     def get(self, name: str) -> pa.Buffer:
         path = self._path(name)
         try:
