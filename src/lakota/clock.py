@@ -32,6 +32,8 @@ class Clock:
     >>> clock.observe(500)
     >>> clock.tick()
     501
+    >>> Clock(now=lambda: 100).tick(3)  # 98, 99, 100: nothing is stamped later than now
+    98
     """
 
     def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
@@ -40,9 +42,12 @@ class Clock:
         self._lock = threading.Lock()
 
     def tick(self, count: int = 1) -> Stamp:
-        """The first of `count` consecutive stamps that nobody else in this process gets."""
+        """The first of `count` consecutive stamps that nobody else in this process gets.
+
+        The last of them is now, so that what was written is seen by a read as of now.
+        """
         with self._lock:
-            first = max(self._now(), self._last + 1)
+            first = max(self._now() - count + 1, self._last + 1)
             self._last = first + count - 1
         return Stamp(first)
 
