@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import duckdb
@@ -17,12 +18,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakota.cast import has_duplicates, is_sorted, to_table
 from lakota.errors import FrameError
 from lakota.schema import Schema
+from lakota.types import parse_type, physical_values
 
 SERIES = Schema(timestamp="timestamp*", value="float")
 NOON = dt.datetime(2020, 1, 1, 12)
@@ -238,6 +240,13 @@ def test_sliced_structs_and_maps_keep_their_values() -> None:
         ("decimal128(12, 2)", [0.5], "no exact decimal"),
         ("decimal128(12, 2)", [10**11], "precision 12"),
         ("decimal128(12, 2)", [Decimal("NaN")], "expected decimal128"),
+        ("decimal32(5, 2)", [4294966297], "precision 5"),
+        ("decimal32(5, 2)", [Decimal(4294966297)], "precision 5"),
+        ("decimal32(9, 0)", pa.array([Decimal(2**32)], pa.decimal64(18, 0)), "precision 9"),
+        ("int", [Decimal(2**64 + 3)], "18446744073709551619 (row 0)"),
+        ("int8", [Decimal(300)], "300 (row 0)"),
+        ("date64", pa.array([1], pa.int64()).view(pa.date64()), "whole number of days"),
+        ("decimal32(5, 2)", pa.array([10**6], pa.int32()).view(pa.decimal32(5, 2)), "precision"),
         ("list<int>", [[1.5]], "1.5"),
         ("list<int>", [[1, True]], "a mixture of bool and number in lists"),
         ("list<date>", [[DAY, NOON]], "a mixture of date and datetime in lists"),
@@ -544,3 +553,63 @@ def test_whatever_is_accepted_equals_what_was_passed(target: str, values: list[A
     stored = column.to_pylist()
     assert len(stored) == len(values)
     assert all(map(same, stored, values)), (stored, values)
+
+
+TICKS = (1, 10**3, 10**6, 10**9)
+EDGES = st.sampled_from(
+    [0, 1, 255, 86_400, 86_400_000, 2**31, 2**32 - 1, 2**32 + 5, 2**53 + 1]
+).map(lambda value: value.to_bytes(8, "little"))
+UNITS = {
+    **{f"{kind}{bits}": Fraction(1) for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+    **{
+        f"timestamp[{unit}]": Fraction(1, n)
+        for unit, n in zip(("s", "ms", "us", "ns"), TICKS, strict=True)
+    },
+    **{
+        f"duration[{unit}]": Fraction(1, n)
+        for unit, n in zip(("s", "ms", "us", "ns"), TICKS, strict=True)
+    },
+    **{
+        f"timestamp[{unit}, UTC]": Fraction(1, n)
+        for unit, n in zip(("s", "ns"), (1, 10**9), strict=True)
+    },
+    **{f"decimal32(9, {scale})": Fraction(1, 10**scale) for scale in (0, 5)},
+    **{f"decimal64(18, {scale})": Fraction(1, 10**scale) for scale in (0, 9)},
+    **{
+        f"decimal128({p}, {scale})": Fraction(1, 10**scale)
+        for p, scale in ((5, 2), (38, 0), (38, 20))
+    },
+    **{
+        f"decimal256({p}, {scale})": Fraction(1, 10**scale)
+        for p, scale in ((5, 2), (76, 0), (76, 40))
+    },
+    "date": Fraction(86_400),
+    "date64": Fraction(1, 1000),
+    "time32[s]": Fraction(1),
+    "time32[ms]": Fraction(1, 1000),
+    "time64[us]": Fraction(1, 10**6),
+    "time64[ns]": Fraction(1, 10**9),
+}
+
+
+@given(
+    st.sampled_from(sorted(UNITS)),
+    st.sampled_from(sorted(UNITS)),
+    st.lists(st.binary(min_size=8, max_size=8) | EDGES, min_size=1, max_size=3),
+)
+@settings(max_examples=max(1000, settings().max_examples))
+def test_a_quantity_stays_the_same_in_another_type(
+    source: str, target: str, raw: list[bytes]
+) -> None:
+    """Whatever bits an Arrow array holds: the same number of seconds or units, or refused."""
+    dtype = parse_type(source)
+    width = dtype.bit_width // 8
+    sign = b"\xff" if raw[0][-1] > 127 else b"\0"
+    buffer = b"".join((word + sign * 24)[:width] for word in raw)
+    values = pa.Array.from_buffers(dtype, len(raw), [None, pa.py_buffer(buffer)])
+    before = [value * UNITS[source] for value in physical_values(values)]
+    try:
+        column = one(target, values)
+    except FrameError:
+        return
+    assert [value * UNITS[target] for value in physical_values(column)] == before

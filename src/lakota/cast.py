@@ -36,7 +36,7 @@ __all__ = ["has_duplicates", "is_sorted", "to_table"]
 
 _BLOCK = 65_536
 _TWO_GIB = 2**31 - 1
-_NANOS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_ANY_BITS = ("int", "float", "bool", "timestamp", "duration", "interval", "null")
 _NUMPY_UNITS = ("s", "ms", "us", "ns", "D")
 
 
@@ -116,7 +116,7 @@ def _unique(names: Iterable[Any], columns: Iterable[Any]) -> dict[Any, Any]:
 
 
 def _open(frame: Any, schema: Schema) -> tuple[Mapping[Any, Any], bool]:
-    """The columns of a frame by name, and whether their text is known to be valid."""
+    """The columns of a frame by name, and whether they are known to be valid."""
     if isinstance(frame, Mapping):
         return frame, False
     if isinstance(frame, pl.LazyFrame):
@@ -176,7 +176,7 @@ def _fit(name: str, values: Any, target: pa.DataType, trusted: bool) -> Any:
     try:
         known = isinstance(values, pa.Array | pa.ChunkedArray)
         array = values if known else _to_array(values, target)
-        if not trusted and _has_text(array.type):
+        if not trusted and _may_be_invalid(array.type):
             array.validate(full=True)
         return array if array.type == target else _convert(array, target)
     except (FrameError, SchemaError) as err:
@@ -190,13 +190,11 @@ def _line(err: Exception) -> str:
     return str(err).partition("\n")[0] or type(err).__name__
 
 
-def _has_text(dtype: pa.DataType) -> bool:
+def _may_be_invalid(dtype: pa.DataType) -> bool:
+    """Whether not all bits make values: text, offsets, dates in milliseconds, decimals, ..."""
     if isinstance(dtype, pa.BaseExtensionType):
         return False
-    kind = family(dtype)
-    if kind in ("string", "list", "struct", "map"):
-        return True
-    return kind == "dictionary" and _has_text(dtype.value_type)
+    return dtype != pa.date32() and family(dtype) not in _ANY_BITS
 
 
 def _to_array(values: Any, target: pa.DataType) -> Any:
@@ -294,7 +292,7 @@ def _from_list(values: Sequence[Any], target: pa.DataType) -> Any:
         raise FrameError("found a list of Python objects, expected a pyarrow.MapArray")
     names = _mixture(values)
     if names == {"Decimal", "number"} and family(target) == "decimal":
-        return pa.array(values, target)
+        return pa.array(values, pa.decimal256(target.precision, target.scale))
     if len(names) > 1:
         raise FrameError(f"found a mixture of {' and '.join(sorted(names))}, expected one type")
     if names == {"datetime"} or names == {"timedelta"}:
@@ -423,8 +421,18 @@ def _to_float(array: Any, target: pa.DataType) -> Any:
     return _checked(array, target)
 
 
-def _int_to_decimal(array: Any, target: pa.DataType) -> Any:
-    return array.cast(pa.decimal128(20, 0)).cast(target)
+def _to_decimal(array: Any, target: pa.DataType) -> Any:
+    """First to the precision in a wide type, then to the width: pyarrow checks the first step
+    and would let the second one wrap."""
+    if family(array.type) == "int":
+        array = array.cast(pa.decimal128(20, 0))
+    return array.cast(pa.decimal256(target.precision, target.scale)).cast(target)
+
+
+def _decimal_to_int(array: Any, target: pa.DataType) -> Any:
+    """By way of 20 digits without a fraction, which hold every integer type."""
+    whole = array.cast(pa.decimal256(76, array.type.scale)).cast(pa.decimal256(76, 0))
+    return _checked(whole, target)
 
 
 def _timestamps(array: Any, target: pa.DataType) -> Any:
@@ -540,11 +548,11 @@ def _structs(array: pa.Array, target: pa.DataType) -> pa.Array:
 _RULES: dict[tuple[str, str], Callable[[Any, pa.DataType], Any]] = {
     ("int", "int"): _safe,
     ("int", "float"): _to_float,
-    ("int", "decimal"): _int_to_decimal,
+    ("int", "decimal"): _to_decimal,
     ("float", "int"): _safe,
     ("float", "float"): _to_float,
-    ("decimal", "decimal"): _safe,
-    ("decimal", "int"): _safe,
+    ("decimal", "decimal"): _to_decimal,
+    ("decimal", "int"): _decimal_to_int,
     ("string", "string"): _texts,
     ("string", "timestamp"): _parse,
     ("string", "date"): _parse,
