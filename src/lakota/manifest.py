@@ -115,6 +115,9 @@ def apply(manifest: Manifest, new: Iterable[Extent]) -> Edit:
     removed: list[Extent] = []
     added: list[Extent] = []
     for label, group in groupby(sorted(new, key=lambda e: e.label), key=lambda e: e.label):
+        if manifest.root == EMPTY.name:
+            added.extend(resolve(group))
+            continue
         for old, resolved in _resolve_near(manifest, label, list(group)):
             gone, come = set(old) - set(resolved), set(resolved) - set(old)
             removed.extend(gone)

@@ -24,7 +24,7 @@ from .digest import Digest
 from .extent import NOWHERE, REPLACE, TRIM_HI, Extent
 from .interval import EVERYTHING, HIGH, Cut, Interval
 from .layout import Draft, Piece, drafts, place
-from .manifest import Manifest, apply
+from .manifest import EMPTY, Manifest, apply
 from .overlay import plan, rows
 from .segment import encode
 from .site import Joined, Site
@@ -160,6 +160,8 @@ def _draft_extent(label: str, interval: Interval, stamp: int) -> Extent:
 def _tails(site: Site, manifest: Manifest, pieces: Sequence[Piece], stamp: int) -> list[Piece]:
     """What the size-tiered rule wants stored together with the new rows."""
     moved: list[Piece] = []
+    if manifest.root == EMPTY.name:
+        return moved
     for label, interval, count in _appended(pieces):
         beyond = manifest.near(label, Interval(interval.hi, HIGH))
         if any(e.length and e.hi > interval.hi for e in beyond):
