@@ -19,7 +19,11 @@ from .objects import Objects, digest_of, page_name, segment_name
 
 __all__ = ["Problem", "Report", "inspect", "strays"]
 
-_KNOWN = re.compile(r"lakota\.json|changelog/[0-9a-f]{32}/(trimmed\.[0-9a-f]{16}|[0-9a-f.\-]{99})")
+_CHILD = r"[0-9a-f]{16}-[0-9a-f]{32}"
+_KNOWN = re.compile(
+    r"lakota\.json|changelog/[0-9a-f]{32}/"
+    rf"(trimmed\.[0-9a-f]{{16}}|(?P<parent>{_CHILD})\.(?P<child>{_CHILD}))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +106,13 @@ def _attempt(name: str, act: Callable[[], object]) -> Iterator[Problem]:
 def strays(objects: Objects) -> Iterator[str]:
     """Files in the store that are not of the format."""
     for info in objects.store.list(""):
-        if not (_KNOWN.fullmatch(info.name) or digest_of(info.name)):
+        if not _is_ours(info.name):
             yield info.name
+
+
+def _is_ours(name: str) -> bool:
+    if digest_of(name) is not None:
+        return name.startswith(("segments/", "pages/"))
+    match = _KNOWN.fullmatch(name)
+    # A revision whose parent is not older than its child is none.
+    return match is not None and (match["parent"] is None or match["parent"] < match["child"])

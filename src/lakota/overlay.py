@@ -104,6 +104,8 @@ def locate(
     stop: int,
 ) -> int:
     """The first row from `start` on, at most `stop`, whose key lies after `cut`."""
+    if start == stop:  # may be the end of the segment, where no batch is
+        return stop
     segment = open_segment(Digest(extent.segment.hex()))
     types = [field.type for field in index]
     offsets = segment.offsets
