@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal, overload
@@ -20,6 +21,7 @@ from .errors import (
     DamagedError,
     FormatError,
     InputError,
+    LakotaError,
     NotFoundError,
     ObjectMissingError,
     SchemaError,
@@ -262,8 +264,10 @@ class Repo:
     def check(self) -> check.Report:
         """Look at every byte that a read could need, and recompute every name. True if nothing
         is damaged; `damaged` lists what is."""
-        ids = sorted(gc.collection_ids(self._objects) - set(self._registry.deleted()))
-        report = check.inspect(self._objects, [Changelog(self.store, i) for i in ids])
+        ids = gc.collection_ids(self._objects)
+        with suppress(LakotaError):  # a damaged registry is reported as any collection is
+            ids -= set(self._registry.deleted())
+        report = check.inspect(self._objects, [Changelog(self.store, i) for i in sorted(ids)])
         return replace(report, strays=tuple(check.strays(self._objects)))
 
     # ---- Inside
