@@ -113,7 +113,7 @@ class Ledger:
 
     def open_batch(self) -> Batch | None:
         """The innermost `multi()` block of this thread and this collection."""
-        return _OPEN.get({}).get(id(self))
+        return _OPEN.get({}).get(id(self.site))
 
     @contextmanager
     def multi(self, author: str | None = None, message: str = "") -> Iterator[Batch]:
@@ -129,7 +129,7 @@ class Ledger:
                 raise
             return
         batch = Batch()
-        token = _OPEN.set({**_OPEN.get({}), id(self): batch})
+        token = _OPEN.set({**_OPEN.get({}), id(self.site): batch})
         try:
             yield batch
         finally:

@@ -1,0 +1,191 @@
+"""One repo against a dictionary: whatever is written, deleted, renamed, compacted, trimmed and
+collected, in any order, every read gives what a replay of the writes gives.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from itertools import count
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from model import (
+    CLOSED,
+    EXAMPLES,
+    KINDS,
+    LABELS,
+    SIZES,
+    START,
+    Oracle,
+    Order,
+    Replica,
+    Span,
+    sizes,
+)
+
+from lakota import Repo, Schema
+from lakota.store.memory import MemoryStore
+
+labels = st.sampled_from(LABELS)
+seeds = st.integers(0, 63)
+bounds = st.integers(-1, 63)
+closed = st.sampled_from(CLOSED)
+windows = st.none() | st.integers(0, 5)
+keys = st.lists(seeds, max_size=6)
+orders = st.tuples(labels, keys, bounds, bounds, closed)
+
+
+class OneRepo(RuleBasedStateMachine):
+    """Random steps on one repo."""
+
+    @initialize(
+        kind=st.sampled_from(sorted(KINDS)),
+        small=st.sampled_from(SIZES),
+        codec=st.sampled_from(["plain", "packed"]),
+        local=st.integers(0, 9).map(lambda n: n == 9),
+    )
+    def start(self, kind: str, small: dict[str, int], codec: str, local: bool) -> None:
+        self.stack = ExitStack()
+        self.stack.enter_context(sizes(**small))
+        store: Any = MemoryStore()
+        if local:
+            store = self.stack.enter_context(tempfile.TemporaryDirectory())
+        clock = count(START, 700)
+        self.oracle = Oracle(KINDS[kind])
+        self.replica = Replica(self.oracle, store, lambda: next(clock), codec)
+
+    def order(self, spec: tuple[str, list[int], int, int, str]) -> Order:
+        label, keys, start, stop, closed = spec
+        bound = self.oracle.kind.bound
+        return Order(
+            label, [self.oracle.row(seed) for seed in keys], Span(bound(start), bound(stop), closed)
+        )
+
+    @rule(label=labels, keys=keys)
+    def write(self, label: str, keys: list[int]) -> None:
+        self.replica.write(self.order((label, keys, -1, -1, "both")))
+        self.replica.check_now()
+
+    @rule(label=labels, keys=keys, start=bounds, stop=bounds, closed=closed, fit=st.booleans())
+    def write_between(
+        self, label: str, keys: list[int], start: int, stop: int, closed: str, fit: bool
+    ) -> None:
+        order = self.order((label, keys, start, stop, closed))
+        if fit:  # most writes are refused otherwise
+            order.rows = [r for r in order.rows if order.span.holds(self.oracle.key(r))]
+        self.replica.write(order)
+        self.replica.check_now()
+
+    @rule(label=labels, start=bounds, stop=bounds, closed=closed)
+    def delete(self, label: str, start: int, stop: int, closed: str) -> None:
+        self.replica.write(self.order((label, [], max(start, 0), max(stop, 0), closed)))
+        self.replica.check_now()
+
+    @rule(specs=st.lists(orders, max_size=4))
+    def multi(self, specs: list[tuple[str, list[int], int, int, str]]) -> None:
+        self.replica.multi([self.order(spec) for spec in specs])
+        self.replica.check_now()
+
+    @rule(rows=st.lists(st.tuples(labels, seeds), max_size=8))
+    def bulk(self, rows: list[tuple[str, int]]) -> None:
+        self.replica.bulk([(label, self.oracle.row(seed)) for label, seed in rows])
+        self.replica.check_now()
+
+    @rule(label=labels)
+    def delete_series(self, label: str) -> None:
+        self.replica.delete(label)
+        self.replica.check_now()
+
+    @rule(label=labels, other=labels)
+    def rename(self, label: str, other: str) -> None:
+        self.replica.rename(label, other)
+        self.replica.check_now()
+
+    @rule(max_chunk=st.integers(1, 3))
+    def defrag(self, max_chunk: int) -> None:
+        self.replica.defrag(max_chunk)
+        self.replica.check_now()
+
+    @rule()
+    def pack(self) -> None:
+        self.replica.pack()
+        self.replica.check_now()
+
+    @rule(nth=st.integers(0, 60), plus=st.sampled_from([None, 0, 1, 300]))
+    def trim(self, nth: int, plus: int | None) -> None:
+        revisions = sorted(self.replica.clct.changelog.log(), key=lambda r: r.child)
+        if revisions:
+            revision = revisions[nth % len(revisions)]
+            self.replica.trim(revision if plus is None else revision.stamp + plus)
+            self.replica.check_now()
+
+    @rule()
+    def gc(self) -> None:
+        self.replica.gc()
+        self.replica.check_now()
+
+    @rule()
+    def merge(self) -> None:
+        self.replica.merge()
+
+    @rule()
+    def reopen(self) -> None:
+        self.replica.reopen()
+        self.replica.check_now()
+
+    @rule(
+        label=labels,
+        start=bounds,
+        stop=bounds,
+        closed=closed,
+        limit=windows,
+        offset=windows,
+        step=st.integers(0, 4),
+        when=st.integers(-20, 100),
+        select=st.sampled_from([None, "v", ["note", "k"], ["k"]]),
+    )
+    def read(
+        self,
+        label: str,
+        start: int,
+        stop: int,
+        closed: str,
+        limit: int | None,
+        offset: int | None,
+        step: int,
+        when: int,
+        select: Any,
+    ) -> None:
+        bound = self.oracle.kind.bound
+        span = Span(bound(start), bound(stop), closed)
+        self.replica.check_read(label, span, limit, offset, step, when, select)
+
+    def teardown(self) -> None:
+        try:
+            if sys.exc_info()[0] is None and hasattr(self, "replica"):
+                self.replica.check_all()
+                assert len(self.replica.heads()) < 2
+        finally:
+            if hasattr(self, "stack"):
+                self.stack.close()
+
+
+TestOneRepo = OneRepo.TestCase
+TestOneRepo.settings = settings(
+    max_examples=max(EXAMPLES, settings().max_examples), stateful_step_count=50
+)
+
+
+# ---- The smallest examples of what the machine found
+
+
+def test_a_multi_block_gathers_what_other_handles_of_the_collection_write() -> None:
+    repo = Repo()
+    clct = repo.create_collection(Schema(k="int*", v="int"), "c")
+    with clct.multi() as batch:
+        assert (repo / "c" / "s").write({"k": [1], "v": [2]}) == []
+    assert len(batch.revisions) == len(clct.changelog) == 1
