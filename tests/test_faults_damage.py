@@ -231,21 +231,33 @@ def test_a_schema_that_asks_for_code_is_refused_on_pull_and_nothing_changes(
     assert tree(tmp_path) == before
 
 
-def test_a_segment_of_another_schema_than_its_collection_is_refused_on_pull(tmp_path: Path) -> None:
-    """The rows are intact, but not those that the schema promises."""
+OTHER_ROWS = [
+    (Schema(n="str*", y="int"), {"n": ["a"], "y": [1]}),
+    (Schema(n="str*", x="float"), {"n": ["a"], "x": [0.5]}),
+    (Schema(n="int*", x="str"), {"n": [1], "x": ["0.5"]}),
+    (Schema(n="int*", x="float32"), {"n": [1], "x": [0.5]}),
+]
+
+
+@pytest.mark.parametrize(("schema", "frame"), OTHER_ROWS)
+def test_rows_that_are_not_of_their_collections_schema_are_refused(
+    tmp_path: Path, schema: Schema, frame: dict[str, list[Any]]
+) -> None:
+    """The objects are intact, but not what the schema promises."""
     source = Repo(tmp_path / "source")
     clct = source.create_collection(SCHEMA, "c")
-    other = source.create_collection(Schema(n="str*", y="int"), "other")
-    (other / "s").write({"n": ["a"], "y": [1]})
-    (revision,) = other.changelog.log()
+    other = source.create_collection(schema, "other")
+    (revision,) = (other / "s").write(frame)
     document = other.changelog.document(revision)
     data = encode_document(revision.parent, revision.child, document)
     source.store.put(f"changelog/{clct.id}/{revision.path}", data)
     (Repo(tmp_path / "target").create_collection(SCHEMA, "c") / "mine").write(numbers(0, 3))
     before = visible(tmp_path / "target")
-    with pytest.raises(LakotaError):
+    with pytest.raises(DamagedError, match="schema of its collection"):
         Repo(tmp_path / "target").pull(source, "c")
     assert visible(tmp_path / "target") == before
+    with pytest.raises(LakotaError):
+        (clct / "s").frame()
 
 
 # --- bombs (row 29) ----------------------------------------------------------------------

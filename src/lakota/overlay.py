@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from .digest import Digest
-from .errors import FormatError
+from .errors import DamagedError, FormatError
 from .extent import REPLACE, TRIM_HI, TRIM_LO, Extent
 from .interval import Cut, Interval, before, parse_cut
 from .segment import Segment
@@ -92,6 +92,11 @@ def rows(slices: Iterable[Slice], schema: pa.Schema, open_segment: Opener) -> pa
 
 def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     # The rows are the schema's; metadata of the file's fields is not.
+    if batch.schema.types != schema.types:
+        raise DamagedError(
+            f"a segment has columns of types {', '.join(map(str, batch.schema.types))} where the "
+            f"schema of its collection has {', '.join(map(str, schema.types))}; see check()"
+        )
     return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .changelog import PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
 from .digest import Digest
+from .errors import DamagedError
 from .extent import NOWHERE
 from .manifest import EMPTY, Manifest, news
 from .objects import Objects, segment_name
@@ -100,6 +101,12 @@ def _copy_segment(target: Site, source: Objects, name: Digest) -> None:
     if store.touch(segment_name(name)):
         return
     segment = source.fresh_segment(name)
+    for field in segment.schema:
+        if field.name not in target.schema or field.type != target.schema[field.name].type:
+            raise DamagedError(
+                f"{segment_name(name)} has a column {field.name!r} of type {field.type}, which the "
+                f"schema of its collection has not: {target.schema!r}"
+            )
     segment.check()
     wanted = dict(zip(segment.schema.names, resolve(target.codecs(), segment.schema), strict=True))
     data = segment.data if segment.codecs == wanted else recode(segment.data, wanted).data
