@@ -1,0 +1,333 @@
+"""A reader of repos made from docs/format.md alone. `test_format_reader` tells what it proves.
+
+It imports nothing of lakota: what it needs to know, the page has to say. It reads without any
+cleverness: whole objects, every name computed from the rows, every row compared with the cuts of
+its extent. It stops at whatever the page does not allow.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pcodec.standalone
+import pyarrow as pa
+from xxhash import xxh3_64, xxh3_128
+
+# ---- Names of rows
+
+
+def bits(flags: Iterable[bool]) -> bytes:
+    return np.packbits(np.array(list(flags), bool), bitorder="little").tobytes()
+
+
+def type_text(type_: pa.DataType) -> str:
+    if pa.types.is_struct(type_):
+        fields = [f"{len(f.name.encode())}:{f.name}:{type_text(f.type)}" for f in type_]
+        return f"struct<{','.join(fields)}>"
+    if pa.types.is_list(type_):
+        return f"list<{type_text(type_.value_type)}>"
+    return str(type_)
+
+
+def column_bytes(array: pa.Array) -> bytes:
+    """The encoding of the slots of a column."""
+    type_, valid = array.type, array.is_valid().to_pylist()
+    if pa.types.is_null(type_):
+        return b""
+    head = b"\x00" if all(valid) else b"\x01" + bits(valid)
+    if pa.types.is_boolean(type_):
+        return head + bits(v or False for v in array.to_pylist())
+    if pa.types.is_struct(type_):
+        kept = array.drop_null()
+        return head + b"".join(map(column_bytes, kept.flatten()))
+    if pa.types.is_list(type_):
+        lengths = [len(v) if v is not None else 0 for v in array.to_pylist()]
+        return head + offsets(lengths) + column_bytes(array.flatten())
+    if pa.types.is_string(type_) or pa.types.is_binary(type_):
+        values = [v or b"" for v in array.cast(pa.binary()).to_pylist()]
+        return head + offsets(map(len, values)) + b"".join(values)
+    width = type_.bit_width // 8
+    data = array.buffers()[1].to_pybytes()[array.offset * width :]
+    slots = [data[i * width : (i + 1) * width] for i in range(len(array))]
+    return head + b"".join(s if v else bytes(width) for s, v in zip(slots, valid, strict=True))
+
+
+def offsets(lengths: Iterable[int]) -> bytes:
+    return np.concatenate(([0], np.cumsum(np.array(list(lengths), "<i8")))).astype("<i8").tobytes()
+
+
+def name_of(schema: pa.Schema, rows: int, digests: bytes) -> str:
+    texts = [text.encode() for f in schema for text in (f.name, type_text(f.type))]
+    header = struct.pack("<BI", 1, len(schema))
+    header += b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return xxh3_128(header + struct.pack("<Q", rows) + digests).hexdigest()
+
+
+# ---- Segments
+
+
+def read_rows(path: Path, name: str) -> pa.Table:
+    """All rows of a segment or page, every block verified."""
+    file = pa.ipc.open_file(path.read_bytes())
+    blob = b64decode(file.metadata[b"lakota"])
+    assert xxh3_64(blob[:-8]).digest() == blob[-8:]
+    version, layout, size, rows, c, k, schema_len, firsts_len = struct.unpack_from(
+        "<BBIQHHII", blob
+    )
+    assert version == 1
+    assert layout in (0, 1)
+    at = struct.calcsize("<BBIQHHII")
+    codecs, at = blob[at : at + c], at + c + 2 * k
+    schema, at = pa.ipc.read_schema(pa.py_buffer(blob[at : at + schema_len])), at + schema_len
+    digests = blob[at + firsts_len : -8]
+    assert name_of(schema, rows, digests) == name
+    batches = []
+    for i in range(file.num_record_batches):
+        batch = file.get_batch(i)
+        if layout == 1:
+            n = min(size, rows - i * size)
+            parts = zip(batch.columns, schema.types, codecs, strict=True)
+            batch = pa.record_batch([decode(*part, n) for part in parts], schema=schema)
+        batches.append(pa.record_batch(batch.columns, schema=schema))
+    table = pa.Table.from_batches(batches, schema).combine_chunks()
+    assert table.num_rows == rows
+    found = b""
+    for start in range(0, rows, 16_384):
+        for column in table.slice(start, 16_384).columns:
+            found += xxh3_128(column_bytes(pa.concat_arrays(column.chunks))).digest()
+    assert found == digests
+    return table
+
+
+def decode(stored: pa.Array, type_: pa.DataType, codec: int, n: int) -> pa.Array:
+    """One column of a batch of a packed segment."""
+    if codec == 0:
+        return stored.flatten()
+    if codec in (1, 2):
+        return pa.ipc.open_stream(stored[0].as_py()).read_all().column(0).combine_chunks()
+    value = stored[0].as_py()
+    valid = np.ones(n, bool)
+    if value["validity"] is not None:
+        packed = np.frombuffer(value["validity"], np.uint8)
+        valid = np.unpackbits(packed, count=n, bitorder="little").astype(bool)
+    files = [value[key] for key in value if key != "validity"]
+    limbs = [pcodec.standalone.simple_decompress(f) for f in files]
+    width = type_.bit_width // 8 // len(limbs)
+    slots = np.zeros((n, len(limbs), width), np.uint8)
+    for i, limb in enumerate(limbs):
+        if limb is not None and len(limb):
+            slots[valid, i] = np.ascontiguousarray(limb).view(np.uint8).reshape(-1, width)
+    buffers = [pa.py_buffer(np.packbits(valid, bitorder="little")), pa.py_buffer(slots.tobytes())]
+    return pa.Array.from_buffers(type_, n, buffers)
+
+
+# ---- Keys and cuts
+
+
+def body(type_: pa.DataType) -> Callable[[Any], bytes]:
+    """What turns a value, as pyarrow gives it for the storage type, into a component's body."""
+    if pa.types.is_uint64(type_):
+        return lambda v: struct.pack(">Q", v)
+    if pa.types.is_integer(type_) or pa.types.is_temporal(type_):
+        return lambda v: struct.pack(">Q", v + 2**63)
+    if pa.types.is_decimal(type_):
+        return lambda v: (int(v.scaleb(type_.scale)) + 2**127).to_bytes(16, "big")
+    if pa.types.is_floating(type_):
+        return real
+    if pa.types.is_boolean(type_):
+        return lambda v: bytes([v])
+    return lambda v: (v.encode() if isinstance(v, str) else v).replace(b"\0", b"\0\xff") + b"\0"
+
+
+def real(value: float) -> bytes:
+    data = struct.pack(">d", value or 0.0)
+    if data[0] & 0x80:
+        return bytes(255 - byte for byte in data)
+    return bytes([data[0] ^ 0x80]) + data[1:]
+
+
+def keys(table: pa.Table, index: list[str]) -> list[bytes]:
+    """The components of each row's key."""
+    columns = []
+    for name in index:
+        column = table.column(name)
+        encode = body(column.type)
+        if pa.types.is_temporal(column.type):
+            column = column.cast(pa.int64() if column.type.bit_width == 64 else pa.int32())
+        columns.append([b"\x02" + encode(value) for value in column.to_pylist()])
+    return [b"".join(parts) for parts in zip(*columns, strict=True)]
+
+
+# ---- Manifests
+
+
+class Extent(NamedTuple):
+    label: str
+    lo: bytes
+    hi: bytes
+    stamp: int
+    tie: int
+    kind: int
+    columns: list[str] | None
+    trim: int
+    segment: bytes
+    offset: int
+    length: int
+    placed: int
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        return (self.stamp, self.tie, self.placed, self.segment, self.offset, self.length)
+
+
+EMPTY = "bb90caf68016ce8375df81a475effb24"
+
+
+class Reader:
+    """One repo in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: dict[str, pa.Table] = {}
+        header = json.loads((folder / "lakota.json").read_text("utf-8"))
+        assert (header["format"], header["digest"]) == (1, "xxh3_128")
+
+    def object(self, kind: str, name: str) -> pa.Table:
+        if name not in self.seen:
+            path = self.folder / kind / name[:2] / f"{name[2:]}.arrow"
+            self.seen[name] = read_rows(path, name)
+        return self.seen[name]
+
+    def heads(self, collection: str, until: int = 2**63) -> list[str]:
+        """The heads, oldest first, of the revisions with a stamp up to `until`."""
+        child = r"[0-9a-f]{16}-[0-9a-f]{32}"
+        edges = []
+        for file in (self.folder / "changelog" / collection).glob("*"):
+            if re.fullmatch(rf"{child}\.{child}", file.name):
+                parent, child_ = file.name.split(".")
+                self.verify(file, parent, child_)
+                if parent < child_ and int(child_[:16], 16) <= until:
+                    edges.append((parent, child_))
+        return sorted({c for _, c in edges} - {p for p, _ in edges})
+
+    @staticmethod
+    def verify(file: Path, parent: str, child: str) -> None:
+        document = json.loads(file.read_text("utf-8"))
+        checksum = document.pop("checksum")
+        assert xxh3_64(json.dumps(document, sort_keys=True).encode()).hexdigest() == checksum
+        assert (document["format"], document["parent"], document["child"]) == (1, parent, child)
+
+    def extents(self, root: str) -> list[Extent]:
+        """All extents of a manifest, checked to be cut into pages as the format says."""
+        if root == EMPTY:
+            return []
+        level, rows = self.descend(root)
+        assert rows == sorted(rows, key=lambda row: row[0])
+        assert level == 0 or len(rows) > 1
+        return [extent for _, extent in rows]
+
+    def descend(self, name: str) -> tuple[int, list[tuple[Any, Extent]]]:
+        rows = self.object("pages", name).to_pylist()
+        own = [(r["label"].encode(), r["lo"], r["stamp"], r["tie"]) for r in rows]
+        level = rows[0]["level"] + 1 if "page" in rows[0] else 0
+        assert not any(self.ends(key, level) for key in own[:-1])
+        if level == 0:
+            return 0, [(k, Extent(**row)) for k, row in zip(own, rows, strict=True)]
+        found: list[tuple[Any, Extent]] = []
+        for i, row in enumerate(rows):
+            below, extents = self.descend(row["page"].hex())
+            last = [e for _, e in extents if e.label == row["last"]]
+            assert (below, extents[0][0]) == (row["level"], own[i])
+            assert extents[-1][1].label == row["last"]
+            assert max(e.hi for e in last) == row["hi"]
+            found.extend(extents)
+        return level, found
+
+    @staticmethod
+    def ends(key: tuple[bytes, bytes, int, int], level: int) -> bool:
+        label, lo, stamp, tie = key
+        text = label + b"\0" + lo + struct.pack("<qQ", stamp, tie)
+        return bool(xxh3_64(text, seed=level).intdigest() % 48 == 0)
+
+    def state(self, heads: list[str]) -> list[Extent]:
+        """The extents of several heads, joined."""
+        found = {e for head in heads for e in map(frozen, self.extents(head[17:]))}
+        joined: list[Extent] = []
+        for label in sorted({e.label for e in found}):
+            joined.extend(resolve([e for e in found if e.label == label]))
+        return joined
+
+    def rows(self, extents: list[Extent], label: str, index: list[str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for e in extents:
+            assert e.kind == 0
+            if e.label != label or not e.length:
+                continue
+            table = self.object("segments", e.segment.hex()).slice(e.offset, e.length)
+            inside = [e.lo <= k + b"\x01" and k + b"\x03" <= e.hi for k in keys(table, index)]
+            assert inside[0] or e.trim & 1
+            assert inside[-1] or e.trim & 2
+            found.extend(table.filter(pa.array(inside)).to_pylist())
+        return found
+
+    def collections(self) -> dict[str, tuple[str, list[str]]]:
+        """Label -> id and index columns."""
+        registry = "0" * 32
+        best: dict[tuple[str, str], tuple[Any, ...]] = {}
+        for head in self.heads(registry):
+            for e in self.extents(head[17:]):
+                for row in self.rows([e], e.label, ["id"]):
+                    claim = (e.stamp, e.tie, row["label"], row["schema"])
+                    best[e.label, row["id"]] = max(claim, best.get((e.label, row["id"]), (0,)))
+        found: dict[str, tuple[str, list[str]]] = {}
+        live = [(v, id_) for (s, id_), v in best.items() if s == "collection"]
+        for (_, _, label, schema), id_ in sorted(live, key=lambda c: (c[0][0], c[1])):
+            if ("deleted", id_) in best:
+                continue
+            index = [c["name"] for c in json.loads(schema)["columns"] if c["index"]]
+            found[label if label not in found else f"{label}~{id_[:8]}"] = (id_, index)
+        return found
+
+    def read(self, collection: str, until: int | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Every series: at the newest head, or all that was written until a stamp."""
+        id_, index = self.collections()[collection]
+        heads = self.heads(id_)[-1:] if until is None else self.heads(id_, until)
+        state = self.state(heads)
+        found = {label: self.rows(state, label, index) for label in {e.label for e in state}}
+        return {label: rows for label, rows in sorted(found.items()) if rows}
+
+
+def frozen(e: Extent) -> Extent:
+    return e._replace(columns=None)
+
+
+def resolve(extents: list[Extent]) -> Iterator[Extent]:
+    """What is visible of the extents of one label."""
+    cuts = sorted({cut for e in extents for cut in (e.lo, e.hi)})
+    open_: Extent | None = None
+    for lo, hi in pairwise(cuts):
+        over = [e for e in extents if e.lo <= lo and hi <= e.hi]
+        winner = max(over, key=lambda e: e.rank, default=None)
+        if open_ is not None and winner is not None and open_.rank == winner.rank:
+            open_ = open_._replace(hi=hi)
+            continue
+        if open_ is not None:
+            yield with_trim(open_, extents)
+        open_ = None if winner is None else winner._replace(lo=lo, hi=hi)
+    if open_ is not None:
+        yield with_trim(open_, extents)
+
+
+def with_trim(e: Extent, sources: list[Extent]) -> Extent:
+    same = [s for s in sources if s.rank == e.rank]
+    lo = any(s.lo == e.lo and not s.trim & 1 for s in same)
+    hi = any(s.hi == e.hi and not s.trim & 2 for s in same)
+    return e._replace(trim=0 if not e.length else (not lo) + 2 * (not hi))
