@@ -26,6 +26,8 @@ segment
 layout page
 manifest
 overlay compact
+patch
+region
 store.base
 store.memory store.local
 store.uri
@@ -35,7 +37,7 @@ changelog
 moment
 site
 transaction
-merge sync maintain ledger
+merge sync maintain ledger view
 gc check
 series
 bulk

@@ -74,16 +74,19 @@ class Collection:
     def _labels(self, manifest: Manifest) -> list[str]:
         sure: set[str] = set()
         unsure: set[str] = set()
+        erased: set[str] = set()
         for leaf in manifest.leaves():
             whole, cut = leaf.labels()
             sure.update(whole)
             unsure.update(cut)
-        # Of an extent whose ends were cut, no row may be left: look.
+            erased.update(leaf.erased())
+        # Where ends were cut or keys deleted, no row may be left: look.
+        sure -= erased
         unsure = {label for label in unsure - sure if self._has_rows(manifest, label)}
         return sorted(sure | unsure)
 
     def _has_rows(self, manifest: Manifest, label: str) -> bool:
-        return bool(self.series(label).slices(manifest))
+        return self.series(label).view(manifest).count() > 0
 
     def write(
         self,

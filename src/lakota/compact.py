@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 
-from .extent import REPLACE, Extent
+from .extent import Extent
 from .manifest import Manifest
 
 __all__ = ["FACTOR", "JOIN_ROWS", "fragmented", "runs", "tail"]
@@ -65,7 +65,7 @@ def tail(newest_first: Iterable[Extent], coming: int) -> list[Extent]:
             if len(tier) == FACTOR - 1:
                 joined.extend(chain.from_iterable(tier))
                 total, waiting, tier = total + waiting, 0, []
-        if e is None or e.kind != REPLACE:
+        if e is None:
             break
         rows += 0 if run and _same_place(_with_rows(run), e) else e.length
         run.append(e)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from .interval import Cut, Interval
 
 __all__ = [
+    "ERASE",
     "NOWHERE",
     "REPLACE",
     "TRIM_HI",
@@ -30,7 +31,8 @@ __all__ = [
     "resolve",
 ]
 
-REPLACE, UPSERT = 0, 1
+REPLACE, UPSERT, ERASE = 0, 1, 2
+"""Kinds: inside the interval nothing older remains; rows or cells by key; keys to delete."""
 NOWHERE = bytes(16)
 """The segment of an extent without rows."""
 TRIM_LO, TRIM_HI = 1, 2
@@ -50,7 +52,7 @@ class Extent(NamedTuple):
     """Digest of the commit's writes: breaks ties between equal stamps."""
     kind: int
     columns: tuple[str, ...] | None
-    """The columns that an upsert carries; None for all."""
+    """The value columns that an upsert carries; None for all."""
     trim: int
     """TRIM_LO / TRIM_HI: the place may hold rows beyond that end of the interval."""
     segment: bytes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -56,17 +57,19 @@ class Draft:
 
 
 def drafts(pieces: Iterable[Piece], index: Sequence[str]) -> Iterator[Draft]:
-    """Share out the pieces that have rows among segments."""
-    room: list[Piece] = []
-    rows = 0
+    """Share out the pieces that have rows among segments, whose rows have the same columns."""
+    by_columns: dict[tuple[str, ...], list[Piece]] = {}
     for piece in pieces:
-        for part in _split(piece, index):
+        by_columns.setdefault(tuple(piece.table.column_names), []).append(piece)
+    for alike in by_columns.values():
+        room: list[Piece] = []
+        rows = 0
+        for part in chain.from_iterable(_split(piece, index) for piece in alike):
             if room and rows + len(part) > SEGMENT_ROWS:
                 yield Draft(tuple(room))
                 room, rows = [], 0
             room.append(part)
             rows += len(part)
-    if room:
         yield Draft(tuple(room))
 
 

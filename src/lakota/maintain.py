@@ -103,7 +103,7 @@ def reachable(
 def _pack_segment(site: Site, name: Digest) -> tuple[int, int]:
     store = site.objects.store
     segment = site.objects.fresh_segment(name)
-    codecs = {c.name: c.codec or "packed" for c in site.schema.columns}
+    codecs = {name: site.schema[name].codec or "packed" for name in segment.schema.names}
     wanted = dict(zip(segment.schema.names, resolve(codecs, segment.schema), strict=True))
     if segment.codecs == wanted:
         return segment.data.size, segment.data.size

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from .digest import Digest
-from .errors import DamagedError, FormatError
-from .extent import REPLACE, TRIM_HI, TRIM_LO, Extent
+from .errors import DamagedError
+from .extent import TRIM_HI, TRIM_LO, Extent
 from .interval import Cut, Interval, before, parse_cut
 from .segment import Segment
 from .types import physical_values
@@ -67,8 +67,6 @@ def visible(
     open_segment: Opener,
 ) -> tuple[int, int]:
     """The rows of the extent's segment that lie inside the extent and `interval`."""
-    if extent.kind != REPLACE:
-        raise FormatError("this release cannot read upsert extents: install a later one")
     start, stop = extent.offset, extent.offset + extent.length
     if start == stop:
         return start, start

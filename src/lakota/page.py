@@ -21,7 +21,7 @@ import xxhash
 
 from .digest import Digest
 from .errors import DamagedError
-from .extent import NOWHERE, Extent, ExtentKey
+from .extent import ERASE, NOWHERE, Extent, ExtentKey
 from .interval import Cut
 from .segment import encode, open_segment
 
@@ -156,15 +156,19 @@ class Page:
         return [row.key for row in self.rows]
 
     def labels(self) -> tuple[set[str], set[str]]:
-        """The labels of a leaf that have rows for certain, and those whose ends were cut, so that
-        rows may be left or not."""
+        """The labels of a leaf with rows that are there unless keys were deleted, and the labels
+        for which one has to look: ends were cut, or keys deleted."""
         with_rows = self.table.filter(pc.greater(self.table.column("length"), 0))
         whole = pc.equal(with_rows.column("trim"), 0)
+        doubtful = pc.or_(pc.invert(whole), pc.equal(with_rows.column("kind"), ERASE))
         labels = with_rows.column("label")
-        return (
-            set(labels.filter(whole).unique().to_pylist()),
-            set(labels.filter(pc.invert(whole)).unique().to_pylist()),
-        )
+        sure, unsure = labels.filter(pc.invert(doubtful)), labels.filter(doubtful)
+        return set(sure.unique().to_pylist()), set(unsure.unique().to_pylist())
+
+    def erased(self) -> set[str]:
+        """The labels of a leaf of which keys were deleted."""
+        erased = self.table.filter(pc.equal(self.table.column("kind"), ERASE))
+        return set(erased.column("label").unique().to_pylist())
 
     def segments(self) -> set[Digest]:
         """The segments that a leaf's extents refer to."""

@@ -9,16 +9,17 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from .cast import to_table
+from .cast import has_duplicates, to_table
 from .changelog import Changelog, Revision
-from .errors import LabelError, RangeError
+from .errors import FrameError, LabelError, RangeError
+from .extent import ERASE, UPSERT
 from .interval import EVERYTHING, Cut, Interval, between, encode_rows, parse_closed
 from .ledger import Ledger
 from .manifest import Manifest
-from .overlay import Slice, plan, rows
 from .schema import Schema
 from .transaction import Write
 from .types import physical_values
+from .view import View
 
 __all__ = ["PAGE_ROWS", "Series", "check_label", "interval_of", "key_cuts"]
 
@@ -118,6 +119,70 @@ class Series:
         nothing = self.schema.arrow.empty_table()
         return self._ledger.write([Write(self.label, interval, nothing, 0, 0)], author, message)
 
+    def upsert(self, frame: Any, *, author: str | None = None, message: str = "") -> list[Revision]:
+        """Insert rows, or replace those that have the same keys; nothing between them changes.
+
+        A frame without some of the value columns changes cells: the columns that it carries, of
+        the keys that it names; a key that is new gets null in the others. Concurrent upserts of
+        different columns of one row both survive a merge; of one cell the last wins. Keys must
+        differ: raises `FrameError` if two rows have the same.
+
+        >>> from lakota import Repo, Schema
+        >>> series = Repo().create_collection(Schema(n="int*", x="float", y="float"), "c") / "s"
+        >>> revisions = series.write({"n": [1, 2], "x": [0.0, 0.0], "y": [1.0, 1.0]})
+        >>> revisions = series.upsert({"n": [2, 3], "y": [5.0, 6.0]})
+        >>> series.df().rows()
+        [(1, 0.0, 1.0), (2, 0.0, 5.0), (3, None, 6.0)]
+        """
+        return self._ledger.write(self._upserts(frame), author, message)
+
+    def update(self, frame: Any, *, author: str | None = None, message: str = "") -> list[Revision]:
+        """The original's name of `upsert`. There, keys that the series has not were an error and
+        gaps were filled with zeros; here they are inserted, with nulls."""
+        return self.upsert(frame, author=author, message=message)
+
+    def delete_keys(
+        self, keys: Any, *, author: str | None = None, message: str = ""
+    ) -> list[Revision]:
+        """Delete the rows of these keys: a frame of the index columns, or a list of values of the
+        only one. Keys that there are not are passed over, here and on every replica.
+
+        >>> from lakota import Repo, Schema
+        >>> series = Repo().create_collection(Schema(n="int*", x="float"), "c") / "s"
+        >>> revisions = series.write({"n": [1, 2, 3], "x": [0.0, 0.5, 1.0]})
+        >>> revisions = series.delete_keys([1, 3])
+        >>> series.df().rows()
+        [(2, 0.5)]
+        """
+        index = self.schema.index
+        if isinstance(keys, (list, tuple, np.ndarray, pa.Array, pl.Series)):
+            if len(index) > 1:
+                raise FrameError(
+                    f"delete_keys of a list, but keys have the columns {', '.join(index)}: "
+                    "expected a frame with these"
+                )
+            keys = {index[0]: keys}
+        table = to_table(keys, self.schema, partial=True).select(list(index))
+        return self._ledger.write(self._layer(table, ERASE, None), author, message)
+
+    def _upserts(self, frame: Any) -> list[Write]:
+        table = to_table(frame, self.schema, partial=True)
+        carried = tuple(name for name in self.schema.values if name in table.column_names)
+        complete = len(carried) == len(self.schema.values)
+        return self._layer(table, UPSERT, None if complete else carried)
+
+    def _layer(self, table: pa.Table, kind: int, columns: tuple[str, ...] | None) -> list[Write]:
+        if table.num_rows == 0:
+            return []
+        if has_duplicates(table, self.schema.index):
+            raise FrameError(
+                f"two rows have the same key ({', '.join(self.schema.index)}): expected different "
+                "keys in an upsert; write() takes equal keys"
+            )
+        (lo,), (hi,) = key_cuts(table, self.schema, [0], [table.num_rows - 1])
+        write = Write(self.label, Interval(lo, hi), table, 0, table.num_rows, kind, columns)
+        return [write]
+
     def _fit(self, table: pa.Table, wanted: Interval, no_start: bool, no_stop: bool) -> Interval:
         """The interval of a write whose rows must be inside it."""
         los, his = key_cuts(table, self.schema, [0], [table.num_rows - 1])
@@ -138,6 +203,23 @@ class Series:
                 "expected all of them between start and stop (see closed=)"
             )
         return Interval(los[0] if no_start else lo, his[0] if no_stop else hi)
+
+    def explain(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "left",
+        select: str | Sequence[str] | None = None,
+        as_of: Any = None,
+        before: Any = None,
+    ) -> str:
+        """How `frame` reads: which rows of which segments, and what is laid over them."""
+        interval = interval_of(self.schema, start, stop, closed)
+        names = self.schema.check_select(select)
+        return self._ledger.read(
+            as_of, before, lambda manifest: self.view(manifest, interval).explain(names)
+        )
 
     # ---- Reads
 
@@ -172,8 +254,7 @@ class Series:
         first, last = _check_window(limit, offset)
 
         def act(manifest: Manifest) -> pa.Table:
-            found = self._window(self._plan(manifest, interval), first, last)
-            return self._rows(found, names)
+            return self.view(manifest, interval).table(names, first, last)
 
         return self._ledger.read(as_of, before, act)
 
@@ -206,10 +287,7 @@ class Series:
         length = _check_count("length", length)
 
         def act(manifest: Manifest) -> pa.Table:
-            slices = self._plan(manifest, interval)
-            skip = max(sum(map(len, slices)) - length, 0)
-            slices = self._window(self._window(slices, skip, None), first, last)
-            return self._rows(slices, names)
+            return self.view(manifest, interval).tail(names, length, first, last)
 
         return self._ledger.read(as_of, before, act)
 
@@ -234,17 +312,10 @@ class Series:
         if step == 0:
             raise RangeError("step=0: expected at least 1 row")
 
-        def act(manifest: Manifest) -> list[Slice]:
-            return self._window(self._plan(manifest, interval), first, last)
+        def act(manifest: Manifest) -> Iterator[pa.Table]:
+            return self.view(manifest, interval).pages(names, step, first, last)
 
-        slices = self._ledger.read(as_of, before, act)
-        return self._pages(slices, step, names)
-
-    def _pages(
-        self, slices: Sequence[Slice], step: int, names: Sequence[str]
-    ) -> Iterator[pa.Table]:
-        for at in range(0, sum(map(len, slices)), step):
-            yield self._rows(self._window(slices, at, at + step), names)
+        return self._ledger.read(as_of, before, act)
 
     def count(
         self,
@@ -258,7 +329,7 @@ class Series:
         """How many rows there are between `start` and `stop`."""
         interval = interval_of(self.schema, start, stop, closed)
         return self._ledger.read(
-            as_of, before, lambda manifest: sum(map(len, self._plan(manifest, interval)))
+            as_of, before, lambda manifest: self.view(manifest, interval).count()
         )
 
     def __len__(self) -> int:
@@ -278,34 +349,9 @@ class Series:
         """The rows as an Arrow C stream: `pl.DataFrame(series)`, `pa.table(series)`, DuckDB."""
         return self.frame().__arrow_c_stream__(requested_schema)
 
-    def slices(self, manifest: Manifest) -> list[Slice]:
-        """Where the rows are in a state."""
-        return self._plan(manifest, EVERYTHING)
-
-    def _plan(self, manifest: Manifest, interval: Interval) -> list[Slice]:
-        site = self._ledger.site
-        if not interval:
-            return []
-        extents = manifest.select(self.label, interval)
-        return plan(extents, interval, site.index, site.objects.segment)
-
-    def _rows(self, slices: Sequence[Slice], names: Sequence[str]) -> pa.Table:
-        site = self._ledger.site
-        schema = pa.schema([site.schema.arrow.field(name) for name in names])
-        return rows(slices, schema, site.objects.segment)
-
-    @staticmethod
-    def _window(slices: Sequence[Slice], first: int, last: int | None) -> list[Slice]:
-        """Rows `first` to `last` of the slices."""
-        found: list[Slice] = []
-        at = 0
-        for part in slices:
-            start = max(part.start, part.start + first - at)
-            stop = part.stop if last is None else min(part.stop, part.start + last - at)
-            if start < stop:
-                found.append(Slice(part.segment, start, stop))
-            at += len(part)
-        return found
+    def view(self, manifest: Manifest, interval: Interval = EVERYTHING) -> View:
+        """The series in a state."""
+        return View(self._ledger.site, manifest, self.label, interval)
 
 
 def check_label(label: object) -> str:

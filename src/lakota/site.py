@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -47,9 +47,9 @@ class Site:
         """The types of the index columns."""
         return [field.type for field in self.index]
 
-    def codecs(self) -> dict[str, str]:
-        """The codec of each column, as it is written here."""
-        return {column.name: column.codec or self.codec for column in self.schema.columns}
+    def codecs(self, names: Iterable[str]) -> dict[str, str]:
+        """The codec of each of these columns, as it is written here."""
+        return {name: self.schema[name].codec or self.codec for name in names}
 
     def manifest(self, child: Child) -> Manifest:
         """The manifest of a state."""

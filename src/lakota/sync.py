@@ -108,7 +108,13 @@ def _copy_segment(target: Site, source: Objects, name: Digest) -> None:
                 f"schema of its collection has not: {target.schema!r}"
             )
     segment.check()
-    wanted = dict(zip(segment.schema.names, resolve(target.codecs(), segment.schema), strict=True))
+    wanted = dict(
+        zip(
+            segment.schema.names,
+            resolve(target.codecs(segment.schema.names), segment.schema),
+            strict=True,
+        )
+    )
     data = segment.data if segment.codecs == wanted else recode(segment.data, wanted).data
     store.put(segment_name(name), data)
 

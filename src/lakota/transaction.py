@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any
 
 import pyarrow as pa
@@ -26,26 +27,34 @@ from .interval import EVERYTHING, HIGH, Cut, Interval
 from .layout import Draft, Piece, drafts, place
 from .manifest import EMPTY, Manifest, apply
 from .overlay import plan, rows
-from .segment import encode
+from .region import schema_of
+from .segment import Encoded, encode
 from .site import Joined, Site
 
 __all__ = ["Write", "commit", "publish", "relocate", "rename"]
 
 
+LAYERS_SEEN = 512
+"""Extents among which an upsert looks for small ones to be stored with."""
 WORKERS = 2
 """Segments of a large commit that are encoded and stored at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Inside `interval` of `label` nothing older remains; rows `start` to `stop` of `table`, all
-    of them inside it, are the content."""
+    """What is said of `interval` of `label` by rows `start` to `stop` of `table`, all inside it.
+
+    REPLACE: nothing older remains, the rows are the content. UPSERT: the rows, or with `columns`
+    those cells of them, go to their keys. ERASE: the keys are deleted.
+    """
 
     label: str
     interval: Interval
     table: pa.Table
     start: int
     stop: int
+    kind: int = REPLACE
+    columns: tuple[str, ...] | None = None
 
 
 def commit(
@@ -149,6 +158,7 @@ def _in_order(writes: Sequence[Write]) -> Iterator[tuple[int, Write]]:
 
 def _piece(write: Write, stamp: int) -> Piece:
     extent = _draft_extent(write.label, write.interval, stamp)
+    extent = extent._replace(kind=write.kind, columns=write.columns)
     return Piece(extent, write.table, write.start, write.stop)
 
 
@@ -166,16 +176,33 @@ def _tails(site: Site, manifest: Manifest, pieces: Sequence[Piece], stamp: int) 
         beyond = manifest.near(label, Interval(interval.hi, HIGH))
         if any(e.length and e.hi > interval.hi for e in beyond):
             continue  # not at the end of the series
-        old = (_clip(e, interval.lo) for e in manifest.before(label, interval.lo))
+        before = takewhile(lambda e: e.kind == REPLACE, manifest.before(label, interval.lo))
+        old = (_clip(e, interval.lo) for e in before)
         moved.extend(_move(site, reversed(compact.tail(old, count)), stamp))
+    for extent, count in _layered(pieces):
+        near = islice(manifest.before(extent.label, extent.hi), LAYERS_SEEN)
+        alike = [e for e in near if (e.kind, e.columns) == (extent.kind, extent.columns)]
+        alike.sort(key=lambda e: (e.write, e.lo), reverse=True)
+        moved.extend(_move(site, reversed(compact.tail(alike, count)), stamp))
     return moved
+
+
+def _layered(pieces: Sequence[Piece]) -> Iterator[tuple[Extent, int]]:
+    """One upsert of each label, kind and columns, with the number of the new rows."""
+    counts: dict[tuple[object, ...], tuple[Extent, int]] = {}
+    for piece in pieces:
+        e = piece.extent
+        if len(piece) and e.kind != REPLACE:
+            key = (e.label, e.kind, e.columns)
+            counts[key] = e, counts.get(key, (e, 0))[1] + len(piece)
+    yield from counts.values()
 
 
 def _appended(pieces: Sequence[Piece]) -> Iterator[tuple[str, Interval, int]]:
     """Each label with the hull and the number of its new rows."""
     hulls: dict[str, tuple[Interval, int]] = {}
     for piece in pieces:
-        if not len(piece):
+        if not len(piece) or piece.extent.kind != REPLACE:
             continue
         label, found = piece.extent.label, piece.extent.interval
         hull, count = hulls.get(label, (found, 0))
@@ -197,7 +224,8 @@ def _move(site: Site, extents: Iterable[Extent], stamp: int) -> Iterator[Piece]:
     for extent in extents:
         found = plan([extent], extent.interval, index, opener)
         if found:
-            table = rows(found, site.schema.arrow, opener)
+            schema = schema_of(extent, site.schema.arrow, site.schema.index)
+            table = rows(found, schema, opener)
             yield Piece(extent._replace(trim=0, placed=stamp), table, 0, table.num_rows)
 
 
@@ -241,15 +269,18 @@ def _seal(
 def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[Digest, pa.Buffer]]:
     """The names of the segments, and those not stored yet: a single one goes with the pages,
     in one round; of many, no more than WORKERS are held in memory."""
-    codecs, keys = site.codecs(), site.schema.index
+
+    def encoded(draft: Draft) -> Encoded:
+        table = draft.table()
+        return encode(table, site.codecs(table.column_names), keys=site.schema.index)
 
     def store(draft: Draft) -> Digest:
-        segment = encode(draft.table(), codecs, keys=keys)
+        segment = encoded(draft)
         site.objects.put({segment.name: segment.data}, {})
         return segment.name
 
     if len(made) == 1:
-        segment = encode(made[0].table(), codecs, keys=keys)
+        segment = encoded(made[0])
         return [segment.name], {segment.name: segment.data}
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(store, made)), {}

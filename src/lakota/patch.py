@@ -1,0 +1,134 @@
+"""Laying upserts over rows: one lazy Polars plan, whatever the number of layers.
+
+A *layer* is one upsert: rows with all columns, cells (some columns), or keys to delete. First all
+layers over a region become one *patch* with at most one row a key: what the newest of them say.
+Then the patch is laid over the base rows: an anti-join takes away the rows that it replaces or
+deletes, a left join changes the cells that it carries, a concat adds its new keys.
+
+Patches compose like the writes that they stand for, so the result is the fold of the layers, in
+stamp order, over the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+__all__ = ["Layer", "lay_over"]
+
+_WHOLE, _CELLS, _GONE = 0, 1, 2
+_NTH, _SAYS, _NEW, _SET = "lakota:nth", "lakota:says", "lakota:new:", "lakota:set:"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One upsert: its rows, and the value columns that they carry; or keys to delete."""
+
+    rows: pl.LazyFrame
+    carried: frozenset[str]
+    gone: bool = False
+
+    def says(self, values: Sequence[str]) -> int:
+        """What a row of it says: all of a row, some cells of it, or that it is deleted."""
+        return _GONE if self.gone else _WHOLE if self.carried.issuperset(values) else _CELLS
+
+
+def lay_over(
+    base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
+) -> pl.LazyFrame:
+    """`base` with `layers`, oldest first, laid over it: columns `keys` and `values`, sorted by
+    `keys`. A key that is new gets null in the columns that no layer carries."""
+    base = base.select(*keys, *values)
+    if any(layer.says(values) == _CELLS for layer in layers):
+        kept, added = _lay_cells(base, layers, keys, values)
+    else:
+        kept, added = _lay_rows(base, layers, keys, values)
+    return pl.concat([kept, added], how="vertical").sort(keys, maintain_order=True)
+
+
+def _lay_rows(
+    base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Where every layer replaces or deletes whole rows."""
+    rows = [
+        layer.rows.select(
+            *keys,
+            *(name for name in values if name in layer.carried),
+            pl.lit(layer.says(values), pl.Int8).alias(_SAYS),
+        )
+        for layer in layers
+    ]
+    schema = base.clear().select(*keys, *values, pl.lit(0, pl.Int8).alias(_SAYS))
+    patch = pl.concat([schema, *rows], how="diagonal")
+    if len(layers) > 1:
+        patch = patch.unique(keys, keep="last", maintain_order=True)
+    kept = base.join(patch.select(keys), on=keys, how="anti", maintain_order="left")
+    return kept, patch.filter(pl.col(_SAYS) != _GONE).select(*keys, *values)
+
+
+def _lay_cells(
+    base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Where some layers carry only some columns."""
+    patch = _patch(base, layers, keys, values)
+    cells = patch.filter(~pl.col(_SAYS).cast(pl.Boolean))
+    whole = patch.filter(pl.col(_SAYS).cast(pl.Boolean))
+    kept = (
+        base.join(whole.select(keys), on=keys, how="anti", maintain_order="left")
+        .join(
+            cells.select(
+                *keys,
+                *(pl.col(name).alias(_NEW + name) for name in values),
+                *(pl.col(_SET + name) for name in values),
+            ),
+            on=keys,
+            how="left",
+            maintain_order="left",
+        )
+        .select(
+            *keys,
+            *(
+                pl.when(_SET + name).then(_NEW + name).otherwise(name).alias(name)
+                for name in values
+            ),
+        )
+    )
+    unknown = cells.join(base.select(keys), on=keys, how="anti")
+    added = pl.concat([whole.filter(~pl.col(_NTH).cast(pl.Boolean)), unknown], how="vertical")
+    return kept, added.select(*keys, *values)
+
+
+def _patch(
+    base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
+) -> pl.LazyFrame:
+    """One row a key: values and whether each is set; `_SAYS`: whether nothing older shows through;
+    `_NTH`: whether the key is deleted."""
+    rows = [
+        layer.rows.select(
+            *keys,
+            *(name for name in values if name in layer.carried),
+            *(pl.lit(name in layer.carried).alias(_SET + name) for name in values),
+            pl.lit(nth, pl.Int32).alias(_NTH),
+            pl.lit(layer.says(values), pl.Int8).alias(_SAYS),
+        )
+        for nth, layer in enumerate(layers)
+    ]
+    schema = base.clear().select(
+        *keys,
+        *values,
+        *(pl.lit(False).alias(_SET + name) for name in values),
+        pl.lit(0, pl.Int32).alias(_NTH),
+        pl.lit(0, pl.Int8).alias(_SAYS),
+    )
+    stacked = pl.concat([schema, *rows], how="diagonal")
+    # Of each key, rows before the last one that replaces or deletes it say nothing any more.
+    last_whole = pl.col(_NTH).filter(pl.col(_SAYS) != _CELLS).max().fill_null(0)
+    heard = pl.col(_NTH) >= last_whole
+    return stacked.group_by(keys).agg(
+        *(pl.col(n).filter(pl.col(_SET + n) & heard).last() for n in values),
+        *((pl.col(_SET + n) & heard).any() for n in values),
+        (pl.col(_SAYS).last() == _GONE).alias(_NTH),
+        (pl.col(_SAYS) != _CELLS).any().alias(_SAYS),
+    )

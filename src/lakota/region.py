@@ -1,0 +1,211 @@
+"""Regions: stretches of a series where upserts lie over rows.
+
+`parts` is the plan of a read: slices where nothing lies over the base, taken as they are, and
+regions where something does. Only a region is joined, and only with the layers that touch it.
+Regions with little between them are taken as one, since a join has a price of its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.types as pat
+
+from .extent import ERASE, REPLACE, Extent, clusters
+from .interval import Cut, Interval
+from .overlay import Opener, Slice, plan, rows
+from .patch import Layer, lay_over
+
+__all__ = ["Over", "Part", "Region", "explain", "parts", "schema_of", "settle"]
+
+NEAR_ROWS = 65_536
+"""Regions with fewer rows than these between them are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A layer as it lies in segments."""
+
+    slices: tuple[Slice, ...]
+    carried: tuple[str, ...] | None
+    """Value columns; None for all."""
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Base rows and the layers over them, oldest first."""
+
+    base: tuple[Slice, ...]
+    layers: tuple[Over, ...]
+
+
+Part = Slice | Region
+
+
+def parts(
+    extents: Sequence[Extent], interval: Interval, index: Sequence[pa.Field], opener: Opener
+) -> list[Part]:
+    """The plan to read `interval`, in key order."""
+    over = [e for e in extents if e.kind != REPLACE]
+    base = [e for e in extents if e.kind == REPLACE]
+    if not over:
+        return list(plan(base, interval, index, opener))
+    his = [e.hi for e in base]
+    los = [e.lo for e in base]
+
+    def cut(lo: Cut, hi: Cut) -> list[Slice]:
+        near = base[bisect_right(his, lo) : bisect_left(los, hi)]
+        wanted = Interval(max(interval.lo, lo), min(interval.hi, hi))
+        return plan(near, wanted, index, opener) if wanted else []
+
+    found: list[Part] = []
+    at = interval.lo
+    for hull, layers in _grouped(over, cut):
+        found.extend(cut(at, hull.lo))
+        found.append(Region(tuple(cut(*hull)), _overs(layers, interval, index, opener)))
+        at = max(at, hull.hi)
+    return [*found, *cut(at, interval.hi)]
+
+
+def _grouped(
+    over: Sequence[Extent], cut: Callable[[Cut, Cut], Sequence[Slice]]
+) -> Iterator[tuple[Interval, list[Extent]]]:
+    """The layers by region, with the hull of each."""
+    hull: Interval | None = None
+    layers: list[Extent] = []
+    for group in clusters(over):
+        found = Interval(group[0].lo, max(e.hi for e in group))
+        if hull is not None and sum(map(len, cut(hull.hi, found.lo))) > NEAR_ROWS:
+            yield hull, layers
+            hull, layers = None, []
+        hull = found if hull is None else Interval(hull.lo, found.hi)
+        layers.extend(group)
+    if hull is not None:
+        yield hull, layers
+
+
+def _overs(
+    layers: Iterable[Extent], interval: Interval, index: Sequence[pa.Field], opener: Opener
+) -> tuple[Over, ...]:
+    """The layers by stamp; the pieces of one write lie side by side, so they make one."""
+    found: list[Over] = []
+    by_stamp = sorted(layers, key=lambda e: (e.write, e.lo))
+    for _, pieces in groupby(by_stamp, key=lambda e: e.write):
+        extents = list(pieces)
+        kind, columns = extents[0].kind, extents[0].columns
+        slices = tuple(plan(extents, interval, index, opener))
+        if slices:
+            found.append(Over(slices, () if kind == ERASE else columns, kind == ERASE))
+    return tuple(found)
+
+
+def schema_of(extent: Extent, schema: pa.Schema, index: Sequence[str]) -> pa.Schema:
+    """The columns that the rows of an extent have."""
+    if extent.kind == ERASE:
+        return _only(schema, index)
+    if extent.columns is None:
+        return schema
+    return _only(schema, [*index, *extent.columns])
+
+
+def _only(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in names])
+
+
+def settle(
+    region: Region, columns: Sequence[str], schema: pa.Schema, index: Sequence[str], opener: Opener
+) -> pa.Table:
+    """The rows of a region, with `columns` of `schema`, in their order."""
+    source = _Source([], schema, opener)
+    plan = lazy_plan(region, columns, index, source)
+    return source.table(plan.collect(), columns)
+
+
+def explain(
+    region: Region, columns: Sequence[str], schema: pa.Schema, index: Sequence[str], opener: Opener
+) -> str:
+    """The optimised Polars plan of a region."""
+    return lazy_plan(region, columns, index, _Source([], schema, opener)).explain()
+
+
+def lazy_plan(
+    region: Region, columns: Sequence[str], index: Sequence[str], source: _Source
+) -> pl.LazyFrame:
+    """The layers of a region laid over its base."""
+    values = [name for name in columns if name not in index]
+    base = source.lazy(region.base, [*index, *values])
+    layers = []
+    for over in region.layers:
+        carried = [n for n in values if over.carried is None or n in over.carried]
+        frame = source.lazy(over.slices, [*index, *([] if over.gone else carried)])
+        layers.append(Layer(frame, frozenset(carried), over.gone))
+    return lay_over(base, layers, index, values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Columns for Polars, and back. Types that Polars has not, or not exactly, go as others that
+    it has; nested ones as row numbers, by which they are taken afterwards."""
+
+    tables: list[pa.Table]
+    schema: pa.Schema
+    opener: Opener
+
+    def lazy(self, slices: Iterable[Slice], names: Sequence[str]) -> pl.LazyFrame:
+        table = rows(slices, pa.schema([self.schema.field(n) for n in names]), self.opener)
+        first = sum(t.num_rows for t in self.tables)
+        self.tables.append(table)
+        numbers = pa.array(np.arange(first, first + table.num_rows))
+        shown = []
+        for column in table.columns:
+            proxy = _proxy(column.type)
+            shown.append(numbers if proxy is None else column.cast(proxy))
+        return pl.LazyFrame(pa.table(shown, names=table.column_names))
+
+    def table(self, found: pl.DataFrame, names: Sequence[str]) -> pa.Table:
+        arrow = found.select(names).to_arrow()
+        schema = pa.schema([self.schema.field(name) for name in names])
+        columns = []
+        for field, column in zip(schema, arrow.columns, strict=True):
+            proxy = _proxy(field.type)
+            if proxy is None:
+                columns.append(self._pool(field).take(column.cast(pa.int64())))
+            else:
+                columns.append(column.cast(proxy).cast(field.type))
+        return pa.table(columns, schema=schema)
+
+    def _pool(self, field: pa.Field) -> pa.ChunkedArray:
+        """All values of a column, in the order of the row numbers."""
+        chunks: list[pa.Array] = []
+        for table in self.tables:
+            if field.name in table.column_names:
+                chunks.extend(table.column(field.name).chunks)
+            else:
+                chunks.append(pa.nulls(table.num_rows, field.type))
+        return pa.chunked_array(chunks, field.type)
+
+
+def _proxy(dtype: pa.DataType) -> pa.DataType | None:
+    """The type as which Polars sees a column; None for row numbers."""
+    if pat.is_temporal(dtype) and not pat.is_interval(dtype):
+        return pa.int32() if dtype.bit_width == 32 else pa.int64()
+    if pat.is_float16(dtype):
+        return pa.float32()
+    if pat.is_boolean(dtype) or pat.is_integer(dtype) or pat.is_floating(dtype):
+        return dtype
+    if pat.is_string(dtype) or pat.is_large_string(dtype) or pat.is_string_view(dtype):
+        return pa.large_string()
+    if pat.is_binary(dtype) or pat.is_large_binary(dtype) or pat.is_binary_view(dtype):
+        return pa.large_binary()
+    if pat.is_fixed_size_binary(dtype) and not pat.is_decimal(dtype):
+        return pa.large_binary()
+    if pat.is_decimal(dtype) and not pat.is_decimal256(dtype):
+        return pa.decimal128(dtype.precision, dtype.scale)
+    return None
