@@ -38,6 +38,8 @@ moment
 site
 transaction
 merge sync maintain ledger view
+bounds
+reading
 gc check
 series
 bulk

@@ -8,18 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .cast import to_table
-from .errors import SchemaError
+from .bounds import check_label, key_cuts
+from .cast import has_duplicates, to_table
+from .errors import FrameError, SchemaError
+from .extent import REPLACE, UPSERT
 from .interval import Interval
 from .schema import Schema
-from .series import check_label, key_cuts
 from .transaction import Write
 
 __all__ = ["bulk_writes"]
 
 
 def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
-    """One write per value of the column `label`, each over the interval of its keys."""
+    """One write per value of the column `label`: over the interval of its keys a replace, in a
+    `Schema.kv` collection an upsert."""
     if label in schema:
         raise SchemaError(
             f"label={label!r} is a column of the schema: expected the name of another column of "
@@ -29,6 +31,13 @@ def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
     table = to_table(frame, Schema(columns))
     if table.num_rows == 0:
         return []
+    keyed = schema.kind == "kv"
+    if keyed and has_duplicates(table, (label, *schema.index)):
+        raise FrameError(
+            f"two rows have the same {label} and key ({', '.join(schema.index)}): expected "
+            "different keys in an upsert"
+        )
+    kind = UPSERT if keyed else REPLACE
     labels = table.column(label).combine_chunks()
     ends = _run_ends(labels)
     starts = np.concatenate(([0], ends[:-1]))
@@ -36,7 +45,7 @@ def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
     los, his = key_cuts(rows, schema, starts.tolist(), (ends - 1).tolist())
     names = labels.take(pa.array(starts)).to_pylist()
     return [
-        Write(check_label(name), Interval(lo, hi), rows, start, stop)
+        Write(check_label(name), Interval(lo, hi), rows, start, stop, kind)
         for name, lo, hi, start, stop in zip(
             names, los, his, starts.tolist(), ends.tolist(), strict=True
         )

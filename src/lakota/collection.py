@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from . import maintain
+from .bounds import check_label
 from .bulk import bulk_writes
 from .changelog import Changelog, Child, Revision
 from .errors import AlreadyExistsError, InputError, NotFoundError, SchemaError
@@ -19,7 +20,7 @@ from .manifest import Manifest
 from .merge import merge
 from .moment import child_of, nanoseconds
 from .schema import Schema
-from .series import Series, check_label
+from .series import KVSeries, Series
 from .site import Site
 from .sync import pull
 from .transaction import Write, rename
@@ -54,14 +55,15 @@ class Collection:
 
     # ---- Series
 
-    def series(self, label: str) -> Series:
-        """The series of that label, which need not exist yet."""
-        return Series(label, self._ledger)
+    def series(self, label: str) -> Series | KVSeries:
+        """The series of that label, which need not exist yet: a `Series`, or a `KVSeries` if the
+        schema is one of `Schema.kv`."""
+        return (KVSeries if self.schema.kind == "kv" else Series)(label, self._ledger)
 
-    def __truediv__(self, label: str) -> Series:
+    def __truediv__(self, label: str) -> Series | KVSeries:
         return self.series(label)
 
-    def __iter__(self) -> Iterator[Series]:
+    def __iter__(self) -> Iterator[Series | KVSeries]:
         return (self.series(label) for label in self.ls())
 
     def __contains__(self, label: object) -> bool:

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 import xxhash
 
+from .bounds import interval_of
 from .cast import to_table
-from .extent import Extent
+from .extent import UPSERT, Extent
 from .overlay import plan, rows
 from .schema import Schema
-from .series import interval_of
 from .site import Site
 from .transaction import Write, commit
 
@@ -101,7 +101,7 @@ class Registry:
         for entry in entries:
             table = to_table(entry.row(), SCHEMA)
             interval = interval_of(SCHEMA, entry.id, entry.id, "both")
-            writes.append(Write(kind, interval, table, 0, 1))
+            writes.append(Write(kind, interval, table, 0, 1, UPSERT))
         commit(self.site, writes, message=message)
 
     def _load(self) -> None:
@@ -114,6 +114,7 @@ class Registry:
 
     def _entries(self, extents: Sequence[Extent]) -> dict[str, Entry]:
         opener = self.site.objects.segment
+        extents = sorted(extents, key=lambda e: e.write)  # of one id the last row counts
         plans = [plan([e], e.interval, self.site.index, opener) for e in extents]
         table = rows((part for parts in plans for part in parts), SCHEMA.arrow, opener)
         stamps = [

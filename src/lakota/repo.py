@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal, overload
 
 from . import check, gc, maintain
+from .bounds import check_label
 from .changelog import Changelog, Revision
 from .clock import CLOCK, Clock
 from .codecs import CODECS
@@ -30,7 +31,6 @@ from .merge import merge
 from .objects import Objects
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
 from .schema import Schema
-from .series import check_label
 from .site import Site
 from .store import Store, parse_uri
 from .sync import pull

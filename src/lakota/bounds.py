@@ -1,0 +1,71 @@
+"""What users pass as labels, bounds and numbers of rows, checked and turned into cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .errors import LabelError, RangeError
+from .interval import Cut, Interval, between, encode_rows, parse_closed
+from .schema import Schema
+from .types import physical_values
+
+__all__ = ["check_count", "check_label", "check_window", "interval_of", "key_cuts"]
+
+LABEL_BYTES = 4096
+
+
+def check_label(label: object) -> str:
+    """A label is any string that is not blank, at most 4,096 bytes of UTF-8. It is kept exactly."""
+    if not isinstance(label, str):
+        raise LabelError(f"label {label!r} is a {type(label).__name__}: expected a str")
+    try:
+        size = len(label.encode())
+    except UnicodeEncodeError:
+        raise LabelError(f"label {label!r} is not valid Unicode: it has lone surrogates") from None
+    if not label.strip() or size > LABEL_BYTES:
+        raise LabelError(
+            f"label {label[:40]!r} of {size} bytes: expected 1 to {LABEL_BYTES} bytes, not blank"
+        )
+    return label
+
+
+def interval_of(schema: Schema, start: Any, stop: Any, closed: str) -> Interval:
+    """The cuts for bounds as a user gives them. Raises `RangeError`."""
+    types = [schema[name].type for name in schema.index]
+    return between(
+        types,
+        None if start is None else schema.key(start, what="start"),
+        None if stop is None else schema.key(stop, what="stop"),
+        parse_closed(closed),
+    )
+
+
+def key_cuts(
+    table: pa.Table, schema: Schema, firsts: Sequence[int], lasts: Sequence[int]
+) -> tuple[list[Cut], list[Cut]]:
+    """The cuts before the keys of rows `firsts` and after those of rows `lasts`."""
+    types = [schema[name].type for name in schema.index]
+
+    def components(wanted: Sequence[int]) -> list[bytes]:
+        taken = pa.array(wanted, pa.int64())
+        keys = [physical_values(table.column(name).take(taken)) for name in schema.index]
+        return encode_rows(types, keys)
+
+    los = [Cut(key + b"\x01") for key in components(firsts)]
+    return los, [Cut(key + b"\x03") for key in components(lasts)]
+
+
+def check_count(what: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise RangeError(f"{what}={value!r}: expected a number of rows, 0 or more")
+    return int(value)
+
+
+def check_window(limit: int | None, offset: int | None) -> tuple[int, int | None]:
+    """First row, and the row after the last one."""
+    first = 0 if offset is None else check_count("offset", offset)
+    return first, None if limit is None else first + check_count("limit", limit)

@@ -1,0 +1,191 @@
+"""Reading a series: everything that `Series` and `KVSeries` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from .bounds import check_count, check_label, check_window, interval_of
+from .changelog import Changelog
+from .errors import RangeError
+from .interval import EVERYTHING, Interval
+from .ledger import Ledger
+from .manifest import Manifest
+from .schema import Schema
+from .view import View
+
+__all__ = ["PAGE_ROWS", "Readable"]
+
+PAGE_ROWS = 65_536
+"""Rows of a frame of `paginate`, unless said otherwise."""
+
+
+class Readable:
+    """The rows under one label of a collection."""
+
+    def __init__(self, label: str, ledger: Ledger) -> None:
+        self.label = check_label(label)
+        self._ledger = ledger
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the collection."""
+        return self._ledger.site.schema
+
+    @property
+    def changelog(self) -> Changelog:
+        """The changelog of the collection."""
+        return self._ledger.site.changelog
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label!r}>"
+
+    def frame(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "left",
+        limit: int | None = None,
+        offset: int | None = None,
+        select: str | Sequence[str] | None = None,
+        as_of: Any = None,
+        before: Any = None,
+    ) -> pa.Table:
+        """The rows between `start` and `stop` as a `pyarrow.Table`, without copying plain data.
+
+        `limit`, `offset`: at most so many rows, after so many. `select`: only these columns.
+        `as_of`: as it was known at a time, or in a revision; `before`: before it. Times without a
+        zone are UTC. While heads have diverged, reads see the newest head, and with `as_of` or
+        `before` a time all that was written until then.
+
+        >>> from lakota import Repo, Schema
+        >>> series = Repo().create_collection(Schema(n="int*", x="float"), "c") / "s"
+        >>> first = series.write({"n": [1, 2, 3], "x": [0.5, None, 1.5]})
+        >>> second = series.delete(2)
+        >>> series.frame(as_of=first[0])["x"].to_pylist()
+        [0.5, None, 1.5]
+        """
+        interval = interval_of(self.schema, start, stop, closed)
+        names = self.schema.check_select(select)
+        first, last = check_window(limit, offset)
+
+        def act(manifest: Manifest) -> pa.Table:
+            return self.view(manifest, interval).table(names, first, last)
+
+        return self._ledger.read(as_of, before, act)
+
+    def arrow(self, start: Any = None, stop: Any = None, **options: Any) -> pa.Table:
+        """The same as `frame`."""
+        return self.frame(start, stop, **options)
+
+    def df(self, start: Any = None, stop: Any = None, **options: Any) -> pl.DataFrame:
+        """As `frame`, as a `polars.DataFrame`."""
+        table = self.frame(start, stop, **options)
+        return pl.DataFrame(pl.from_arrow(table, rechunk=False))
+
+    def tail(
+        self,
+        length: int = 10,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "left",
+        limit: int | None = None,
+        offset: int | None = None,
+        select: str | Sequence[str] | None = None,
+        as_of: Any = None,
+        before: Any = None,
+    ) -> pa.Table:
+        """The last `length` rows between `start` and `stop`; of these, `limit` and `offset`."""
+        interval = interval_of(self.schema, start, stop, closed)
+        names = self.schema.check_select(select)
+        first, last = check_window(limit, offset)
+        length = check_count("length", length)
+
+        def act(manifest: Manifest) -> pa.Table:
+            return self.view(manifest, interval).tail(names, length, first, last)
+
+        return self._ledger.read(as_of, before, act)
+
+    def paginate(
+        self,
+        step: int = PAGE_ROWS,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "left",
+        limit: int | None = None,
+        offset: int | None = None,
+        select: str | Sequence[str] | None = None,
+        as_of: Any = None,
+        before: Any = None,
+    ) -> Iterator[pa.Table]:
+        """The rows of `frame`, at most `step` at a time, all of one state of the series."""
+        interval = interval_of(self.schema, start, stop, closed)
+        names = self.schema.check_select(select)
+        first, last = check_window(limit, offset)
+        step = check_count("step", step)
+        if step == 0:
+            raise RangeError("step=0: expected at least 1 row")
+
+        def act(manifest: Manifest) -> Iterator[pa.Table]:
+            return self.view(manifest, interval).pages(names, step, first, last)
+
+        return self._ledger.read(as_of, before, act)
+
+    def count(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "left",
+        as_of: Any = None,
+        before: Any = None,
+    ) -> int:
+        """How many rows there are between `start` and `stop`."""
+        interval = interval_of(self.schema, start, stop, closed)
+        return self._ledger.read(
+            as_of, before, lambda manifest: self.view(manifest, interval).count()
+        )
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        """Whether it has rows."""
+        return self.count() > 0
+
+    def __getitem__(self, span: slice) -> pl.DataFrame:
+        """`series["2020-01-01":"2020-02-01"]`: the rows from the one key to before the other."""
+        if not isinstance(span, slice) or span.step is not None:
+            raise RangeError(f"series[{span!r}]: expected a slice of keys, series[start:stop]")
+        return self.df(span.start, span.stop)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows as an Arrow C stream: `pl.DataFrame(series)`, `pa.table(series)`, DuckDB."""
+        return self.frame().__arrow_c_stream__(requested_schema)
+
+    def view(self, manifest: Manifest, interval: Interval = EVERYTHING) -> View:
+        """The series in a state."""
+        return View(self._ledger.site, manifest, self.label, interval)
+
+    def explain(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "left",
+        select: str | Sequence[str] | None = None,
+        as_of: Any = None,
+        before: Any = None,
+    ) -> str:
+        """How `frame` reads: which rows of which segments, and what is laid over them."""
+        interval = interval_of(self.schema, start, stop, closed)
+        names = self.schema.check_select(select)
+        return self._ledger.read(
+            as_of, before, lambda manifest: self.view(manifest, interval).explain(names)
+        )
