@@ -11,7 +11,7 @@ import json
 import re
 import struct
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -176,7 +176,7 @@ class Extent(NamedTuple):
     stamp: int
     tie: int
     kind: int
-    columns: list[str] | None
+    columns: Sequence[str] | None
     trim: int
     segment: bytes
     offset: int
@@ -265,65 +265,100 @@ class Reader:
             joined.extend(resolve([e for e in found if e.label == label]))
         return joined
 
-    def rows(self, extents: list[Extent], label: str, index: list[str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        for e in extents:
-            assert e.kind == 0
-            if e.label != label or not e.length:
-                continue
-            table = self.object("segments", e.segment.hex()).slice(e.offset, e.length)
-            inside = [e.lo <= k + b"\x01" and k + b"\x03" <= e.hi for k in keys(table, index)]
-            assert inside[0] or e.trim & 1
-            assert inside[-1] or e.trim & 2
-            found.extend(table.filter(pa.array(inside)).to_pylist())
-        return found
+    def inside(self, e: Extent, index: list[str]) -> list[tuple[bytes, dict[str, Any]]]:
+        """The rows of an extent, each with the components of its key."""
+        if not e.length:
+            return []
+        table = self.object("segments", e.segment.hex()).slice(e.offset, e.length)
+        found = list(zip(keys(table, index), table.to_pylist(), strict=True))
+        kept = [(k, row) for k, row in found if e.lo <= k + b"\x01" and k + b"\x03" <= e.hi]
+        assert e.trim & 1 or kept[0] == found[0]
+        assert e.trim & 2 or kept[-1] == found[-1]
+        return kept
 
-    def collections(self) -> dict[str, tuple[str, list[str]]]:
-        """Label -> id and index columns."""
+    def rows(
+        self, extents: list[Extent], label: str, index: list[str], columns: list[str]
+    ) -> list[dict[str, Any]]:
+        """The content of a series: replaces, and the other kinds laid over them."""
+        own = [e for e in extents if e.label == label]
+        found = [pair for e in own if e.kind == 0 for pair in self.inside(e, index)]
+        assert [k for k, _ in found] == sorted(k for k, _ in found)
+        by_key: dict[bytes, list[dict[str, Any]]] = {}
+        for k, row in found:
+            by_key.setdefault(k, []).append(row)
+        for e in sorted(own, key=lambda e: (e.stamp, e.tie)):
+            assert e.kind in (0, 1, 2)
+            for k, row in self.inside(e, index) if e.kind else ():
+                if e.kind == 2:
+                    by_key.pop(k, None)
+                elif e.columns is None:
+                    by_key[k] = [row]
+                else:
+                    assert list(row) == [*index, *e.columns]
+                    new = [dict.fromkeys(columns) | row]
+                    by_key[k] = [old | row for old in by_key.get(k, [])] or new
+        return [row for k in sorted(by_key) for row in by_key[k]]
+
+    def collections(self) -> dict[str, tuple[str, list[str], list[str]]]:
+        """Label -> id, index columns and all columns."""
         registry = "0" * 32
         best: dict[tuple[str, str], tuple[Any, ...]] = {}
         for head in self.heads(registry):
             for e in self.extents(head[17:]):
-                for row in self.rows([e], e.label, ["id"]):
+                for _, row in self.inside(e, ["id"]):
                     claim = (e.stamp, e.tie, row["label"], row["schema"])
                     best[e.label, row["id"]] = max(claim, best.get((e.label, row["id"]), (0,)))
-        found: dict[str, tuple[str, list[str]]] = {}
-        live = [(v, id_) for (s, id_), v in best.items() if s == "collection"]
-        for (_, _, label, schema), id_ in sorted(live, key=lambda c: (c[0][0], c[1])):
+        found: dict[str, tuple[str, list[str], list[str]]] = {}
+        known = [(claim, id_) for (series, id_), claim in best.items() if series == "collection"]
+        for (_, _, label, schema), id_ in sorted(known, key=lambda c: (c[0][0], c[1])):
             if ("deleted", id_) in best:
                 continue
-            index = [c["name"] for c in json.loads(schema)["columns"] if c["index"]]
-            found[label if label not in found else f"{label}~{id_[:8]}"] = (id_, index)
+            columns = json.loads(schema)["columns"]
+            index = [c["name"] for c in columns if c["index"]]
+            name = label if label not in found else f"{label}~{id_[:8]}"
+            found[name] = (id_, index, [c["name"] for c in columns])
         return found
 
     def read(self, collection: str, until: int | None = None) -> dict[str, list[dict[str, Any]]]:
         """Every series: at the newest head, or all that was written until a stamp."""
-        id_, index = self.collections()[collection]
+        id_, index, columns = self.collections()[collection]
         heads = self.heads(id_)[-1:] if until is None else self.heads(id_, until)
         state = self.state(heads)
-        found = {label: self.rows(state, label, index) for label in {e.label for e in state}}
-        return {label: rows for label, rows in sorted(found.items()) if rows}
+        labels = sorted({e.label for e in state})
+        found = {label: self.rows(state, label, index, columns) for label in labels}
+        return {label: rows for label, rows in found.items() if rows}
 
 
 def frozen(e: Extent) -> Extent:
-    return e._replace(columns=None)
+    """The same as a value that can be in a set."""
+    return e._replace(columns=None if e.columns is None else tuple(e.columns))
 
 
-def resolve(extents: list[Extent]) -> Iterator[Extent]:
+def resolve(extents: list[Extent]) -> list[Extent]:
     """What is visible of the extents of one label."""
     cuts = sorted({cut for e in extents for cut in (e.lo, e.hi)})
-    open_: Extent | None = None
+    ended: list[Extent] = []
+    growing: dict[Any, Extent] = {}
     for lo, hi in pairwise(cuts):
-        over = [e for e in extents if e.lo <= lo and hi <= e.hi]
-        winner = max(over, key=lambda e: e.rank, default=None)
-        if open_ is not None and winner is not None and open_.rank == winner.rank:
-            open_ = open_._replace(hi=hi)
-            continue
-        if open_ is not None:
-            yield with_trim(open_, extents)
-        open_ = None if winner is None else winner._replace(lo=lo, hi=hi)
-    if open_ is not None:
-        yield with_trim(open_, extents)
+        seen = visible([e for e in extents if e.lo <= lo and hi <= e.hi])
+        same = {(e.kind, e.columns, e.rank): e for e in seen}
+        ended.extend(e for value, e in growing.items() if value not in same)
+        growing = {
+            value: growing[value]._replace(hi=hi) if value in growing else e._replace(lo=lo, hi=hi)
+            for value, e in same.items()
+        }
+    ended.extend(growing.values())
+    return sorted((with_trim(e, extents) for e in ended), key=lambda e: (e.lo, e.stamp, e.tie))
+
+
+def visible(over: list[Extent]) -> list[Extent]:
+    """What is visible at one position, of the extents that cover it."""
+    base = max((e for e in over if e.kind == 0), key=lambda e: e.rank, default=None)
+    layers = [e for e in over if e.kind and (base is None or e.rank[:2] > base.rank[:2])]
+    best: dict[Any, Extent] = {}
+    for e in sorted(layers, key=lambda e: e.rank):
+        best[e.stamp, e.tie, e.columns] = e
+    return [e for e in (base, *best.values()) if e is not None]
 
 
 def with_trim(e: Extent, sources: list[Extent]) -> Extent:
