@@ -59,7 +59,9 @@ def _missing(have: History, offered: History, trimmed: int, shallow: bool) -> se
         return {edge for edge in missing if edge[1] in offered.heads}
     if trimmed:
         present = {child for _, child in have.edges}
-        old = offered.ancestors(present) - present
+        # The parents of what is there were trimmed if they are not; the source may know these
+        # and not their children.
+        old = offered.ancestors(present | have.parents) - present
         missing = {e for e in missing if e[1] not in old or stamp_of(e[1]) > trimmed}
     return missing
 

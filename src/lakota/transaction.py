@@ -9,6 +9,7 @@ nothing is lost.
 from __future__ import annotations
 
 import getpass
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,13 +116,16 @@ def rename(
         heads = site.changelog.heads()
         site.clock.observe(stamp_of(heads[-1]))
         joined = site.joined(heads)
-        first = site.clock.tick(2)
-        wiped = [_draft_extent(label, EVERYTHING, first) for label in (old, new)]
         found = [e for e in joined.manifest.select(old) if e.length]
-        given = [e._replace(label=new, stamp=first + 1) for e in found]
-        extents = _tie([*wiped, *given], {first, first + 1})
+        # The given writes keep their order: upserts lie over what was there before them.
+        nth = {write: n for n, write in enumerate(sorted({e.write for e in found}), 1)}
+        first = site.clock.tick(1 + len(nth))
+        last = first + len(nth)
+        wiped = [_draft_extent(label, EVERYTHING, first) for label in (old, new)]
+        given = [e._replace(label=new, stamp=first + nth[e.write]) for e in found]
+        extents = _tie([*wiped, *given], set(range(first, last + 1)))
         document = {**document, "first": first}
-        return _seal(site, heads, joined, extents, {}, first + 1, document)
+        return _seal(site, heads, joined, extents, {}, last, document)
 
 
 def publish(
@@ -291,5 +295,6 @@ def _tie(extents: Sequence[Extent], new: set[int]) -> list[Extent]:
     digest = xxhash.xxh3_64()
     for e in sorted(e for e in extents if e.stamp in new):
         digest.update(b"%b\0%b%b%b" % (e.label.encode(), e.lo, e.hi, e.segment))
+        digest.update(json.dumps([e.kind, e.columns, e.offset, e.length]).encode())
     tie = digest.intdigest()
     return [e._replace(tie=tie) if e.stamp in new else e for e in extents]
