@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
+from hypothesis import settings
 
 from lakota import (
     AlreadyExistsError,
@@ -50,7 +51,7 @@ CLOSED = ("both", "left", "right", "none", "B", "l", "Right", "N")
 START = 1_577_836_800_000_000_000
 """2020-01-01 in nanoseconds."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EXAMPLES = int(os.environ.get("LAKOTA_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("LAKOTA_EXAMPLES", max(300, settings().max_examples)))
 """Of 50 steps each; at least so many, more in the long profile."""
 
 
@@ -139,6 +140,23 @@ class Span(NamedTuple):
         below = tail < stop or (side in "br" and tail == stop)
         return (self.start is None or above) and (self.stop is None or below)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no place between the bounds, not even between two keys."""
+        if self.start is None or self.stop is None:
+            return False
+        start, stop, side = _tuple(self.start), _tuple(self.stop), self.closed[0].lower()
+        shared = min(len(start), len(stop))
+        if start[:shared] != stop[:shared]:
+            return start[:shared] > stop[:shared]
+        # One bound begins with the other: the shorter is before or after all that begins so.
+        return not (
+            (side in "bl" or len(start) > len(stop)) and (side in "br" or len(stop) > len(start))
+        )
+
+
+EVERYWHERE = Span()
+
 
 def _tuple(bound: Any) -> Key:
     if bound is None:
@@ -222,7 +240,7 @@ class Order:
 
     label: str
     rows: list[Row] = field(default_factory=list)
-    span: Span = Span()
+    span: Span = EVERYWHERE
 
 
 class Replica:
@@ -336,7 +354,7 @@ class Replica:
 
     def _problem(self, order: Order) -> type[Exception] | None:
         """The error that a write must meet."""
-        start, stop, closed = order.span
+        start, stop, _ = order.span
         if not order.rows:
             return RangeError if (start is None) != (stop is None) else None
         inside = all(order.span.holds(self.oracle.key(row)) for row in order.rows)
@@ -366,7 +384,8 @@ class Replica:
         than the first."""
         writes: list[tuple[int, Write]] = []
         for order in orders:
-            if not order.rows and order.span[:2] == (None, None) and not everything:
+            nothing = order.span.empty or order.span[:2] == (None, None)
+            if not order.rows and nothing and not everything:
                 continue
             nth = sum(write.label == order.label for _, write in writes)
             rows = tuple(sorted(order.rows, key=self.oracle.key))
@@ -393,14 +412,14 @@ class Replica:
         revisions: list[Revision],
         writes: Sequence[tuple[int, Write]],
     ) -> None:
-        if not revisions:  # nothing was to be done
-            assert not any(write.rows for _, write in writes)
-            assert self.heads() == heads
+        if not writes:
+            assert revisions == [] and self.heads() == heads
             return
         (child,) = {r.child for r in revisions}
         assert sorted(r.parent for r in revisions) == (heads or [PHI])
         assert all(child > head for head in heads)
         first = self.clct.changelog.document(revisions[0])["first"]
+        assert int(child[:16], 16) == first + max(nth for nth, _ in writes)
         tie = self._tie(child, first)
         made = {Write(w.label, w.region, w.rows, first + nth, tie) for nth, w in writes}
         self.oracle.learn(child, old | made)
@@ -493,11 +512,11 @@ class Replica:
     def rows(self, label: str, **options: Any) -> list[Row]:
         return rows_of(self.series(label).frame(**options))
 
-    def check_now(self) -> None:
-        """Every series is what the newest head says."""
+    def check_now(self, *labels: str) -> None:
+        """Every series, or those given, is what the newest head says."""
         expected = self.oracle.content(self.newest())
         assert self.clct.ls() == list(expected)
-        for label in LABELS:
+        for label in labels or LABELS:
             assert self.rows(label) == expected.get(label, []), label
 
     def check_all(self) -> None:
