@@ -23,6 +23,7 @@ import xxhash
 from . import compact
 from .changelog import PHI, Child, Revision, make_child, stamp_of
 from .digest import Digest
+from .errors import InputError
 from .extent import NOWHERE, REPLACE, TRIM_HI, Extent
 from .interval import EVERYTHING, HIGH, Cut, Interval
 from .layout import Draft, Piece, drafts, place
@@ -64,8 +65,10 @@ def commit(
     """Store `writes`, in their order, as one revision on all heads. Returns its edges."""
     if not writes:
         return []
+    author = default_author() if author is None else author
+    _check_texts(author=author, message=message)
     with site.changelog.writing():
-        return _commit(site, writes, default_author() if author is None else author, message)
+        return _commit(site, writes, author, message)
 
 
 def _commit(site: Site, writes: Sequence[Write], author: str, message: str) -> list[Revision]:
@@ -106,9 +109,12 @@ def rename(
     site: Site, old: str, new: str, *, author: str | None = None, message: str = ""
 ) -> list[Revision]:
     """Give the rows of `old` to `new`, where they lie; whatever either had before is deleted."""
+    author = default_author() if author is None else author
+    message = message or f"rename {old!r} to {new!r}"
+    _check_texts(author=author, message=message)
     document = {
-        "author": default_author() if author is None else author,
-        "message": message or f"rename {old!r} to {new!r}",
+        "author": author,
+        "message": message,
         "kind": "rename",
         "series": 2,
     }
@@ -148,6 +154,15 @@ def default_author() -> str:
         except (KeyError, OSError, ImportError):
             name = ""
     return name
+
+
+def _check_texts(**texts: object) -> None:
+    """Refuse what a revision's document cannot hold, before anything is stored."""
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise InputError(f"{name}={text!r} is a {type(text).__name__}: expected a str")
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise InputError(f"{name}={text!r} is not valid Unicode: it has lone surrogates")
 
 
 def _in_order(writes: Sequence[Write]) -> Iterator[tuple[int, Write]]:
