@@ -21,6 +21,7 @@ extent
 types
 schema
 cast
+evolution
 codecs
 segment
 layout page
@@ -43,8 +44,8 @@ reading
 gc check
 series
 bulk
-collection
 registry
+collection
 repo
 lakota
 demo cli.* server.*

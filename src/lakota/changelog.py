@@ -22,9 +22,11 @@ import os
 import re
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NamedTuple, NewType
 
 import xxhash
@@ -168,6 +170,31 @@ class History:
         """The history as it was when nothing later than `stamp` was there."""
         limit = f"{stamp:016x}~"  # sorts after every child of that stamp
         return History.of(edge for edge in self.edges if edge[1] < limit)
+
+    def heads_until(self, stamp: int) -> tuple[Child, ...]:
+        """`until(stamp).heads`, by a look into `_past`: reads as of a time need no more."""
+        at = bisect_left(self._past[0], f"{stamp:016x}~")
+        return self._past[1][at - 1] if at else ()
+
+    @cached_property
+    def children(self) -> frozenset[Child]:
+        """Every state that there is a revision of."""
+        return frozenset(child for _, child in self.edges)
+
+    @cached_property
+    def _past(self) -> tuple[list[Child], list[tuple[Child, ...]]]:
+        """The children, sorted, and what the heads were once each of them was there. A child sorts
+        after its parents."""
+        parents: dict[Child, list[Child]] = {}
+        for parent, child in self.edges:
+            parents.setdefault(child, []).append(parent)
+        children = sorted(parents)
+        heads: set[Child] = set()
+        found = []
+        for child in children:
+            heads = {*heads.difference(parents[child]), child}
+            found.append(tuple(sorted(heads)))
+        return children, found
 
 
 _WRITING: dict[Hashable, threading.RLock] = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
-from . import maintain
+from . import evolution, maintain
 from .bounds import check_label
 from .bulk import bulk_writes
 from .changelog import Changelog, Child, Revision
@@ -19,6 +19,7 @@ from .ledger import Batch, Ledger
 from .manifest import Manifest
 from .merge import merge
 from .moment import child_of, nanoseconds
+from .registry import Registry
 from .schema import Schema
 from .series import KVSeries, Series
 from .site import Site
@@ -31,15 +32,18 @@ __all__ = ["Collection"]
 class Collection:
     """Series of one schema. Made by `repo.create_collection` and `repo.collection`."""
 
-    def __init__(self, label: str, collection_id: str, site: Site) -> None:
+    def __init__(
+        self, label: str, collection_id: str, site: Callable[[], Site], registry: Registry
+    ) -> None:
         self.label = label
         self.id = collection_id
+        self._registry = registry
         self._ledger = Ledger(site)
 
     @property
     def schema(self) -> Schema:
         """The columns of its series."""
-        return self._site.schema
+        return self._site.shown
 
     @property
     def changelog(self) -> Changelog:
@@ -225,6 +229,40 @@ class Collection:
                 table = series.frame().rename_columns([source[n] for n in self.schema.names])
                 other.series(series.label).write(_reshape(table, other.schema, defaults or {}))
         return batch.revisions
+
+    # ---- Schema
+
+    def add_column(self, name: str, definition: str, default: Any = None) -> None:
+        """Add a value column, as `"float"` or `"str | zstd"`. Rows that were written before, or by
+        replicas that do not know it yet, have `default` in it.
+
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(n="int*", x="float"), "c")
+        >>> revisions = (clct / "s").write({"n": [1], "x": [0.5]})
+        >>> clct.add_column("unit", "str", "kWh")
+        >>> (clct / "s").df().rows()
+        [(1, 0.5, 'kWh')]
+        """
+        taken = self._registry.sources(self.id)
+        fact = evolution.added(self.schema, taken, name, definition, default)
+        self._registry.record(self.id, [fact], f"add column {name!r} to {self.label!r}")
+
+    def rename_column(self, from_name: str, to_name: str) -> None:
+        """Give a column another name, in the past as well. Nothing that is stored changes."""
+        fact = evolution.renamed(self.schema, from_name, to_name)
+        self._registry.record(self.id, [fact], f"rename column {from_name!r} to {to_name!r}")
+
+    def drop_column(self, name: str) -> None:
+        """Drop a value column, on every replica that pulls. A column of the same name that is
+        added later is another one, and starts with its default."""
+        fact = evolution.dropped(self.schema, name)
+        self._registry.record(self.id, [fact], f"drop column {name!r} of {self.label!r}")
+
+    def widen_column(self, name: str, definition: str) -> None:
+        """Give a column a type that holds all values of its own: `"int64"` for int32, `"float"`
+        for int32 or float32. Raises `SchemaError` for any other."""
+        fact = evolution.widened(self.schema, name, definition)
+        self._registry.record(self.id, [fact], f"widen column {name!r} to {definition}")
 
     # ---- Upkeep
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .changelog import Child, Revision
@@ -41,10 +42,18 @@ _OPEN: ContextVar[dict[int, Batch]] = ContextVar("lakota_open_batches")
 
 
 class Ledger:
-    """States and writes of one site."""
+    """States and writes of one collection.
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    `find` gives the site as it is now, with today's schema; it raises `NotFoundError` once the
+    collection was deleted.
+    """
+
+    def __init__(self, find: Callable[[], Site]) -> None:
+        self._find = find
+
+    @property
+    def site(self) -> Site:
+        return self._find()
 
     # ---- States
 
@@ -63,7 +72,7 @@ class Ledger:
                 "that moment, before= to stop short of it"
             )
         child = child_of(as_of if before is None else before)
-        if child is not None and not any(child == c for _, c in history.edges):
+        if child is not None and child not in history.children:
             raise NotFoundError(
                 f"revision {child} is not in this repo: it was never pulled, or trimmed; see "
                 "changelog.log() for those that are"
@@ -76,7 +85,7 @@ class Ledger:
             limit = nanoseconds(before, what="before") - 1
         else:
             limit = int(child[:16], 16) - 1
-        heads = history.until(limit).heads
+        heads = history.heads_until(limit)
         if not heads and history.edges and self.site.changelog.trimmed():
             raise NotFoundError(
                 f"nothing is known as of {as_of if before is None else before!r}: the history "
@@ -105,15 +114,17 @@ class Ledger:
         self, writes: Sequence[Write], author: str | None = None, message: str = ""
     ) -> list[Revision]:
         """Commit, or add to the open block of this thread."""
+        site = self.site
+        stored = _stored(site, writes)
         batch = self.open_batch()
         if batch is None:
-            return commit(self.site, writes, author=author, message=message)
-        batch.writes.extend(writes)
+            return commit(site, stored, author=author, message=message)
+        batch.writes.extend(stored)
         return []
 
     def open_batch(self) -> Batch | None:
         """The innermost `multi()` block of this thread and this collection."""
-        return _OPEN.get({}).get(id(self.site))
+        return _OPEN.get({}).get(id(self.site.changelog))
 
     @contextmanager
     def multi(self, author: str | None = None, message: str = "") -> Iterator[Batch]:
@@ -129,9 +140,25 @@ class Ledger:
                 raise
             return
         batch = Batch()
-        token = _OPEN.set({**_OPEN.get({}), id(self.site): batch})
+        token = _OPEN.set({**_OPEN.get({}), id(self.site.changelog): batch})
         try:
             yield batch
         finally:
             _OPEN.reset(token)
         batch.revisions = commit(self.site, batch.writes, author=author, message=message)
+
+
+def _stored(site: Site, writes: Sequence[Write]) -> Sequence[Write]:
+    """The writes, with the names under which columns are stored."""
+    if site.shown.names == site.shown.sources:
+        return writes
+    renamed: dict[int, Any] = {}  # the writes of a bulk load share one table
+    found = []
+    for write in writes:
+        table = renamed.get(id(write.table))
+        if table is None:
+            table = write.table.rename_columns(site.stored(write.table.column_names))
+            renamed[id(write.table)] = table
+        columns = None if write.columns is None else tuple(site.stored(write.columns))
+        found.append(replace(write, table=table, columns=columns))
+    return found

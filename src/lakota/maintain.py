@@ -43,7 +43,7 @@ def trim(site: Site, before: int, *, grace: float = GRACE) -> int:
     for edge in history.edges:
         at = ages.get(edge, time.time())
         superseded[edge[0]] = min(at, superseded.get(edge[0], at))
-    kept = {*history.heads, *history.until(before - 1).heads}
+    kept = {*history.heads, *history.heads_until(before - 1)}
     limit = time.time() - grace
     gone: list[Edge] = [
         (parent, child)
@@ -103,7 +103,7 @@ def reachable(
 def _pack_segment(site: Site, name: Digest) -> tuple[int, int]:
     store = site.objects.store
     segment = site.objects.fresh_segment(name)
-    codecs = {name: site.schema[name].codec or "packed" for name in segment.schema.names}
+    codecs = site.small_codecs(segment.schema.names)
     wanted = dict(zip(segment.schema.names, resolve(codecs, segment.schema), strict=True))
     if segment.codecs == wanted:
         return segment.data.size, segment.data.size

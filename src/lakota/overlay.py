@@ -18,6 +18,7 @@ import pyarrow.types as pat
 
 from .digest import Digest
 from .errors import DamagedError
+from .evolution import default_of, widens
 from .extent import TRIM_HI, TRIM_LO, Extent
 from .interval import Cut, Interval, before, parse_cut
 from .segment import Segment
@@ -80,22 +81,37 @@ def visible(
 
 def rows(slices: Iterable[Slice], schema: pa.Schema, open_segment: Opener) -> pa.Table:
     """The table of the slices, with the columns of `schema`, one chunk per batch touched."""
-    batches = [
-        batch
-        for part in slices
-        for batch in open_segment(part.segment).slice(part.start, part.stop, schema.names)
-    ]
-    return pa.Table.from_batches([_conform(batch, schema) for batch in batches], schema)
+    batches = []
+    for part in slices:
+        segment = open_segment(part.segment)
+        there = [name for name in schema.names if name in segment.schema.names]
+        # Without any of the columns, some other one tells how many rows there are.
+        names = there or segment.schema.names[:1]
+        batches.extend(segment.slice(part.start, part.stop, names))
+    bare = pa.schema([pa.field(field.name, field.type) for field in schema])
+    return pa.Table.from_batches([_conform(batch, schema, bare) for batch in batches], bare)
 
 
-def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    # The rows are the schema's; metadata of the file's fields is not.
-    if batch.schema.types != schema.types:
-        raise DamagedError(
-            f"a segment has columns of types {', '.join(map(str, batch.schema.types))} where the "
-            f"schema of its collection has {', '.join(map(str, schema.types))}; see check()"
-        )
-    return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+def _conform(batch: pa.RecordBatch, schema: pa.Schema, bare: pa.Schema) -> pa.RecordBatch:
+    """The columns of the schema, of which those may be missing that were added later, and those
+    be narrower that were widened later."""
+    if batch.schema.types == bare.types and batch.schema.names == bare.names:
+        return pa.RecordBatch.from_arrays(batch.columns, schema=bare)
+    columns = []
+    for field in schema:
+        if field.name not in batch.schema.names:
+            columns.append(default_of(field, batch.num_rows))
+            continue
+        column = batch.column(field.name)
+        if column.type != field.type:
+            if not widens(column.type, field.type):
+                raise DamagedError(
+                    f"a segment has {field.name!r} as {column.type} where the schema of its "
+                    f"collection has {field.type}; see check()"
+                )
+            column = column.cast(field.type)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=bare)
 
 
 def locate(
@@ -151,6 +167,10 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
     numbers = _numbers(column)
     if numbers is not None:
         side: Literal["left", "right"] = "right" if right else "left"
+        if numbers.dtype.kind in "iu":
+            limits = np.iinfo(numbers.dtype)
+            if not limits.min <= value <= limits.max:  # of a column that was widened since
+                return lo if value < 0 else hi
         return lo + int(np.searchsorted(numbers[lo:hi], numbers.dtype.type(value), side))
     while lo < hi:
         middle = (lo + hi) // 2

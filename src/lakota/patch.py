@@ -11,8 +11,9 @@ stamp order, over the base.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -36,13 +37,17 @@ class Layer:
 
 
 def lay_over(
-    base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
+    base: pl.LazyFrame,
+    layers: Sequence[Layer],
+    keys: Sequence[str],
+    values: Sequence[str],
+    defaults: Mapping[str, Any] | None = None,
 ) -> pl.LazyFrame:
     """`base` with `layers`, oldest first, laid over it: columns `keys` and `values`, sorted by
-    `keys`. A key that is new gets null in the columns that no layer carries."""
+    `keys`. A key that is new gets `defaults`, or null, in the columns that no layer carries."""
     base = base.select(*keys, *values)
     if any(layer.says(values) == _CELLS for layer in layers):
-        kept, added = _lay_cells(base, layers, keys, values)
+        kept, added = _lay_cells(base, layers, keys, values, defaults or {})
     else:
         kept, added = _lay_rows(base, layers, keys, values)
     return pl.concat([kept, added], how="vertical").sort(keys, maintain_order=True)
@@ -69,7 +74,11 @@ def _lay_rows(
 
 
 def _lay_cells(
-    base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
+    base: pl.LazyFrame,
+    layers: Sequence[Layer],
+    keys: Sequence[str],
+    values: Sequence[str],
+    defaults: Mapping[str, Any],
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Where some layers carry only some columns."""
     patch = _patch(base, layers, keys, values)
@@ -97,7 +106,12 @@ def _lay_cells(
     )
     unknown = cells.join(base.select(keys), on=keys, how="anti")
     added = pl.concat([whole.filter(~pl.col(_NTH).cast(pl.Boolean)), unknown], how="vertical")
-    return kept, added.select(*keys, *values)
+    filled = added.with_columns(
+        pl.when(_SET + name).then(name).otherwise(pl.lit(default)).alias(name)
+        for name, default in defaults.items()
+        if name in values
+    )
+    return kept, filled.select(*keys, *values)
 
 
 def _patch(

@@ -33,7 +33,7 @@ class Readable:
     @property
     def schema(self) -> Schema:
         """The schema of the collection."""
-        return self._ledger.site.schema
+        return self._ledger.site.shown
 
     @property
     def changelog(self) -> Changelog:

@@ -11,12 +11,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.types as pat
 
+from .evolution import default_of
 from .extent import ERASE, REPLACE, Extent, clusters
 from .interval import Cut, Interval
 from .overlay import Opener, Slice, plan, rows
@@ -34,8 +36,7 @@ class Over:
 
     slices: tuple[Slice, ...]
     carried: tuple[str, ...] | None
-    """Value columns; None for all."""
-    gone: bool
+    """Value columns; None if its keys are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,24 @@ def _overs(
         kind, columns = extents[0].kind, extents[0].columns
         slices = tuple(plan(extents, interval, index, opener))
         if slices:
-            found.append(Over(slices, () if kind == ERASE else columns, kind == ERASE))
+            found.append(Over(slices, _carried(kind, columns, slices[0], index, opener)))
     return tuple(found)
+
+
+def _carried(
+    kind: int,
+    columns: tuple[str, ...] | None,
+    part: Slice,
+    index: Sequence[pa.Field],
+    opener: Opener,
+) -> tuple[str, ...] | None:
+    if kind == ERASE:
+        return None
+    if columns is not None:
+        return columns
+    # All columns that its writer knew: one that was added elsewhere is not its business.
+    keys = {field.name for field in index}
+    return tuple(name for name in opener(part.segment).schema.names if name not in keys)
 
 
 def schema_of(extent: Extent, schema: pa.Schema, index: Sequence[str]) -> pa.Schema:
@@ -143,10 +160,10 @@ def lazy_plan(
     base = source.lazy(region.base, [*index, *values])
     layers = []
     for over in region.layers:
-        carried = [n for n in values if over.carried is None or n in over.carried]
-        frame = source.lazy(over.slices, [*index, *([] if over.gone else carried)])
-        layers.append(Layer(frame, frozenset(carried), over.gone))
-    return lay_over(base, layers, index, values)
+        carried = [name for name in values if name in (over.carried or ())]
+        frame = source.lazy(over.slices, [*index, *carried])
+        layers.append(Layer(frame, frozenset(carried), gone=over.carried is None))
+    return lay_over(base, layers, index, values, source.defaults(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +185,20 @@ class _Source:
             proxy = _proxy(column.type)
             shown.append(numbers if proxy is None else column.cast(proxy))
         return pl.LazyFrame(pa.table(shown, names=table.column_names))
+
+    def defaults(self, names: Sequence[str]) -> dict[str, Any]:
+        """The defaults of columns that have one, as Polars sees them."""
+        found: dict[str, Any] = {}
+        for field in (self.schema.field(name) for name in names):
+            if not field.metadata:
+                continue
+            value, proxy = default_of(field, 1), _proxy(field.type)
+            if proxy is None:
+                found[field.name] = sum(t.num_rows for t in self.tables)
+                self.tables.append(pa.table([value], names=[field.name]))
+            else:
+                found[field.name] = value.cast(proxy)[0].as_py()
+        return found
 
     def table(self, found: pl.DataFrame, names: Sequence[str]) -> pa.Table:
         arrow = found.select(names).to_arrow()

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import xxhash
 
 from .bounds import interval_of
 from .cast import to_table
+from .errors import NotFoundError
+from .evolution import Fact, What, evolve
 from .extent import UPSERT, Extent
 from .overlay import plan, rows
 from .schema import Schema
@@ -32,7 +35,7 @@ __all__ = ["REGISTRY_ID", "SCHEMA", "Entry", "Registry"]
 
 REGISTRY_ID = "0" * 32
 SCHEMA = Schema.kv(id="str*", label="str", schema="str", settings="str")
-COLLECTION, DELETED = "collection", "deleted"
+COLLECTION, DELETED, COLUMN = "collection", "deleted", "column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Registry:
         self._heads: tuple[str, ...] | None = None
         self._known: dict[str, Entry] = {}
         self._deleted: dict[str, Entry] = {}
+        self._facts: dict[str, list[Fact]] = {}
+        self._schemas: dict[str, tuple[Schema, Schema]] = {}
 
     def live(self) -> dict[str, Entry]:
         """The collections that there are, by label, sorted.
@@ -75,10 +80,49 @@ class Registry:
             found[label] = entry
         return dict(sorted(found.items()))
 
+    def known(self) -> dict[str, Entry]:
+        """Every collection that ever was, by id."""
+        self._load()
+        return dict(self._known)
+
     def deleted(self) -> dict[str, Entry]:
         """The collections that were deleted, by id."""
         self._load()
         return dict(self._deleted)
+
+    def facts(self, collection_id: str) -> list[Fact]:
+        """What happened to the columns of a collection."""
+        self._load()
+        return self._facts.get(collection_id, [])
+
+    def schemas(self, collection_id: str) -> tuple[Schema, Schema]:
+        """The columns of a collection as they are now, and all that it ever had, under their
+        stored names. Raises `NotFoundError` if it was deleted."""
+        self._load()
+        if collection_id in self._deleted or collection_id not in self._known:
+            raise NotFoundError(
+                f"the collection of id {collection_id} is not here any more: it was deleted"
+            )
+        found = self._schemas.get(collection_id)
+        if found is None:
+            base = Schema.loads(self._known[collection_id].schema)
+            facts = self._facts.get(collection_id, [])
+            found = evolve(base, facts), evolve(base, facts, stored=True)
+            self._schemas[collection_id] = found
+        return found
+
+    def sources(self, collection_id: str) -> set[str]:
+        """The names under which columns of a collection are or were stored."""
+        base = Schema.loads(self._known[collection_id].schema)
+        return {*base.names, *(fact.source for fact in self.facts(collection_id))}
+
+    def record(self, collection_id: str, facts: Iterable[Fact], message: str) -> None:
+        """Write facts about columns, in one commit."""
+        rows = [
+            Entry("\0".join((collection_id, *f.key)), f.source, f.value, f.default, 0)
+            for f in facts
+        ]
+        self._write(COLUMN, rows, message)
 
     def new_id(self, label: str) -> str:
         """The id of a collection to be made with that label."""
@@ -110,6 +154,12 @@ class Registry:
             manifest = self.site.joined(heads).manifest
             self._known = self._entries(manifest.select(COLLECTION))
             self._deleted = self._entries(manifest.select(DELETED))
+            self._schemas = {}
+            self._facts = {}
+            for key, row in self._entries(manifest.select(COLUMN)).items():
+                collection_id, what, *_ = key.split("\0")
+                fact = Fact(cast(What, what), row.label, row.schema, row.settings, row.stamp)
+                self._facts.setdefault(collection_id, []).append(fact)
             self._heads = heads
 
     def _entries(self, extents: Sequence[Extent]) -> dict[str, Entry]:

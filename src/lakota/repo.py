@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal, overload
 
 from . import check, gc, maintain
@@ -27,6 +28,7 @@ from .errors import (
     ObjectMissingError,
     SchemaError,
 )
+from .evolution import evolve, join_facts
 from .merge import merge
 from .objects import Objects
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
@@ -87,9 +89,10 @@ class Repo:
             raise InputError(f"codec={codec!r}: expected one of {', '.join(TASTES)}")
         self.clock = clock or CLOCK
         self._objects = Objects(self.store, verify=verify)
-        self._registry = Registry(self._site(REGISTRY_ID, SCHEMA))
+        self._changelogs: dict[str, Changelog] = {}
+        self._sites: dict[str, Site] = {}
+        self._registry = Registry(self._site(REGISTRY_ID, SCHEMA, SCHEMA))
         self._ready = False
-        self._collections: dict[tuple[str, str], Site] = {}
         self._check_header()
 
     def __repr__(self) -> str:
@@ -194,12 +197,14 @@ class Repo:
         chosen = {label: source._entry(label) for label in labels} if labels else entries
         deleted = self._registry.deleted()
         chosen = {label: e for label, e in chosen.items() if e.id not in deleted}
-        self._refuse_other_schemas(chosen)
+        columns = {
+            entry.id: self._join_schemas(source, label, entry) for label, entry in chosen.items()
+        }
         if chosen or source._registry.site.changelog.heads():
             self._prepare()
-        for entry in chosen.values():
-            schema = Schema.loads(entry.schema)
-            pull(self._site(entry.id, schema), source._site(entry.id, schema), shallow=shallow)
+        for collection_id, ever in columns.items():
+            target, origin = (repo._site(collection_id, ever, ever) for repo in (self, source))
+            pull(target, origin, shallow=shallow)
         if labels:
             self._adopt(source, chosen)
         else:
@@ -210,29 +215,40 @@ class Repo:
         target = remote if isinstance(remote, Repo) else Repo(remote)
         target.pull(self, *labels, shallow=shallow)
 
-    def _refuse_other_schemas(self, chosen: dict[str, Entry]) -> None:
-        mine = {entry.id: entry for entry in self._registry.live().values()}
-        for label, entry in chosen.items():
-            own = mine.get(entry.id)
+    def _join_schemas(self, source: Repo, label: str, entry: Entry) -> Schema:
+        """Every column that a collection has or had on either side. Refuses one whose columns are
+        not, or became not, those that it has here."""
+        own = self._registry.known().get(entry.id)
+        try:
             if own is not None and Schema.loads(own.schema) != Schema.loads(entry.schema):
                 raise SchemaError(
-                    f"collection {label!r} has another schema on the other side: "
-                    f"{Schema.loads(own.schema)!r} here, {Schema.loads(entry.schema)!r} there; "
-                    "nothing was pulled: rename one of them, or clone it into the other's schema"
+                    f"{Schema.loads(own.schema)!r} here, {Schema.loads(entry.schema)!r} there"
                 )
+            facts = join_facts(self._registry.facts(entry.id), source._registry.facts(entry.id))
+            evolve(Schema.loads(entry.schema), facts)
+            return evolve(Schema.loads(entry.schema), facts, stored=True)
+        except SchemaError as error:
+            raise SchemaError(
+                f"collection {label!r} has another schema on the other side: {error}; nothing was "
+                "copied: rename one of them, or clone it into the other's schema"
+            ) from error
 
     def _adopt(self, source: Repo, chosen: dict[str, Entry]) -> None:
         """Take over the registry rows of some collections only."""
-        known = {entry.id for entry in self._registry.live().values()}
-        for label in chosen:
+        known = self._registry.known()
+        for label, entry in chosen.items():
             # An earlier collection of that label that the other side deleted is deleted here, too.
             older = [e for e in source._registry.deleted().values() if e.label == label]
-            gone = [e for e in older if e.id in known]
+            gone = [e for e in older if e.id in known and e.id not in self._registry.deleted()]
             if gone:
                 self._registry.delete(gone, f"delete {label}")
-        new = [entry for entry in chosen.values() if entry.id not in known]
-        if new:
-            self._registry.put(new, f"pull {', '.join(chosen)}")
+            if entry.id not in known:
+                self._registry.put([entry], f"pull {label}")
+            own = self._registry.facts(entry.id)
+            joined = join_facts(own, source._registry.facts(entry.id))
+            new = [fact for fact in joined if fact not in own]
+            if new:
+                self._registry.record(entry.id, new, f"pull {label}")
 
     def merge(self) -> list[Revision]:
         """Join the heads of the registry and of every collection. Returns the new revisions."""
@@ -272,15 +288,24 @@ class Repo:
 
     # ---- Inside
 
-    def _site(self, collection_id: str, schema: Schema) -> Site:
-        changelog = Changelog(self.store, collection_id)
-        return Site(self._objects, changelog, schema, self.clock, self.codec)
+    def _site(self, collection_id: str, shown: Schema, ever: Schema) -> Site:
+        changelog = self._changelogs.get(collection_id)
+        if changelog is None:
+            # Of two threads that get here at once, both go on with the same.
+            made = Changelog(self.store, collection_id)
+            changelog = self._changelogs.setdefault(collection_id, made)
+        return Site(self._objects, changelog, shown.stored, self.clock, self.codec, shown, ever)
+
+    def _find(self, collection_id: str) -> Site:
+        """The collection as it is now: a stat of the registry if nothing changed."""
+        shown, ever = self._registry.schemas(collection_id)
+        site = self._sites.get(collection_id)
+        if site is None or site.shown is not shown:
+            site = self._sites[collection_id] = self._site(collection_id, shown, ever)
+        return site
 
     def _open(self, label: str, entry: Entry) -> Collection:
-        key = (entry.id, entry.schema)
-        if key not in self._collections:
-            self._collections[key] = self._site(entry.id, Schema.loads(entry.schema))
-        return Collection(label, entry.id, self._collections[key])
+        return Collection(label, entry.id, partial(self._find, entry.id), self._registry)
 
     def _entry(self, label: str) -> Entry:
         live = self._registry.live()

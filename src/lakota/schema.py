@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,8 @@ __all__ = ["CODECS", "Column", "Schema"]
 
 CODECS = ("plain", "lz4", "zstd", "pco")
 _RESERVED = "lakota:"
+DEFAULT = "lakota:default"
+"""The metadata of a field that holds a default."""
 _KINDS = ("series", "kv")
 _PCO = ("int", "float", "timestamp", "date", "time", "duration", "decimal")
 _KEYS = (*_PCO, "bool", "string", "binary")
@@ -48,9 +50,16 @@ class Column:
     type: pa.DataType
     index: bool = False
     codec: str | None = None
+    source: str = ""
+    """The name under which it is stored: its first one. Renaming changes `name` alone."""
+    default: str = ""
+    """What rows have that were written before the column was added: base64 of an Arrow stream of
+    one value; "" for null."""
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        if not self.source:
+            object.__setattr__(self, "source", self.name)
         where = f"column {self.name!r}"
         try:
             # Normalises nested fields, which are always nullable and carry no metadata.
@@ -254,9 +263,27 @@ class Schema:
         return tuple(column.name for column in self.columns if not column.index)
 
     @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The names under which the columns are stored, in the order of `names`."""
+        return tuple(column.source for column in self.columns)
+
+    @cached_property
+    def stored(self) -> Schema:
+        """The same columns under the names that they are stored by."""
+        return Schema._of([replace(c, name=c.source) for c in self.columns], self.kind)
+
+    def with_columns(self, columns: Sequence[Column]) -> Schema:
+        """A schema of the same kind with other columns."""
+        return Schema._of(columns, self.kind)
+
+    @cached_property
     def arrow(self) -> pa.Schema:
-        """The Arrow schema of the columns: all nullable, no metadata."""
-        return pa.schema([(column.name, column.type) for column in self.columns])
+        """The Arrow schema of the columns: all nullable; a column that was added with a default
+        has it in its metadata."""
+        return pa.schema(
+            pa.field(c.name, c.type, metadata={DEFAULT: c.default} if c.default else None)
+            for c in self.columns
+        )
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:

@@ -33,9 +33,15 @@ class Site:
     objects: Objects
     changelog: Changelog
     schema: Schema
+    """The columns under the names that they are stored by."""
     clock: Clock
     codec: str
     """The store's taste: the codec of columns whose schema does not insist on one."""
+    shown: Schema
+    """The columns as users see them: `schema` under today's names. Below the facades only the
+    stored names exist."""
+    ever: Schema
+    """The columns that segments may hold: `schema` and those that were dropped."""
 
     @property
     def index(self) -> list[pa.Field]:
@@ -49,7 +55,18 @@ class Site:
 
     def codecs(self, names: Iterable[str]) -> dict[str, str]:
         """The codec of each of these columns, as it is written here."""
-        return {name: self.schema[name].codec or self.codec for name in names}
+        return {name: self._insists(name) or self.codec for name in names}
+
+    def small_codecs(self, names: Iterable[str]) -> dict[str, str]:
+        """The codec of each of these columns, packed."""
+        return {name: self._insists(name) or "packed" for name in names}
+
+    def _insists(self, name: str) -> str | None:
+        return self.ever[name].codec if name in self.ever else None
+
+    def stored(self, names: Iterable[str]) -> list[str]:
+        """The names under which columns are stored."""
+        return [self.shown[name].source for name in names]
 
     def manifest(self, child: Child) -> Manifest:
         """The manifest of a state."""

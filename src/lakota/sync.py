@@ -16,6 +16,7 @@ from .changelog import PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
 from .digest import Digest
 from .errors import DamagedError
+from .evolution import widens
 from .extent import NOWHERE
 from .manifest import EMPTY, Manifest, news
 from .objects import Objects, segment_name
@@ -104,19 +105,15 @@ def _copy_segment(target: Site, source: Objects, name: Digest) -> None:
         return
     segment = source.fresh_segment(name)
     for field in segment.schema:
-        if field.name not in target.schema or field.type != target.schema[field.name].type:
+        wide = target.ever[field.name].type if field.name in target.ever else None
+        if wide is None or not (field.type == wide or widens(field.type, wide)):
             raise DamagedError(
                 f"{segment_name(name)} has a column {field.name!r} of type {field.type}, which the "
-                f"schema of its collection has not: {target.schema!r}"
+                f"schema of its collection has not: {target.ever!r}"
             )
     segment.check()
-    wanted = dict(
-        zip(
-            segment.schema.names,
-            resolve(target.codecs(segment.schema.names), segment.schema),
-            strict=True,
-        )
-    )
+    names = segment.schema.names
+    wanted = dict(zip(names, resolve(target.codecs(names), segment.schema), strict=True))
     data = segment.data if segment.codecs == wanted else recode(segment.data, wanted).data
     store.put(segment_name(name), data)
 

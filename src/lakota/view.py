@@ -41,11 +41,12 @@ class View:
 
     def table(self, names: Sequence[str], first: int = 0, last: int | None = None) -> pa.Table:
         """Rows `first` to `last`, with the columns `names`."""
-        return self._table(_window(self._settled(names), first, last), names)
+        stored = self.site.stored(names)
+        return self._table(_window(self._settled(stored), first, last), names)
 
     def tail(self, names: Sequence[str], length: int, first: int, last: int | None) -> pa.Table:
         """Of the last `length` rows those from `first` to `last`."""
-        found = self._settled(names)
+        found = self._settled(self.site.stored(names))
         skip = max(sum(map(len, found)) - length, 0)
         return self._table(_window(_window(found, skip, None), first, last), names)
 
@@ -53,13 +54,13 @@ class View:
         self, names: Sequence[str], step: int, first: int, last: int | None
     ) -> Iterator[pa.Table]:
         """Rows `first` to `last` as tables of `step` rows."""
-        found = _window(self._settled(names), first, last)
+        found = _window(self._settled(self.site.stored(names)), first, last)
         starts = range(0, sum(map(len, found)), step)
         return (self._table(_window(found, at, at + step), names) for at in starts)
 
     def explain(self, names: Sequence[str]) -> str:
         """The plan in words."""
-        site = self.site
+        site, stored = self.site, self.site.stored(names)
         lines = []
         for part in self.parts():
             if isinstance(part, Region):
@@ -68,7 +69,7 @@ class View:
                     f"{sum(len(s) for over in part.layers for s in over.slices):,} rows:"
                 )
                 text = explain(
-                    part, names, site.schema.arrow, site.schema.index, site.objects.segment
+                    part, stored, site.schema.arrow, site.schema.index, site.objects.segment
                 )
                 lines.extend(f"    {line}" for line in text.splitlines())
             else:
@@ -85,15 +86,17 @@ class View:
 
     def _table(self, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
         site = self.site
-        schema = pa.schema([site.schema.arrow.field(name) for name in names])
+        stored = site.stored(names)
+        schema = pa.schema([site.schema.arrow.field(name) for name in stored])
         if not any(isinstance(part, pa.Table) for part in found):
             slices = [part for part in found if isinstance(part, Slice)]
-            return rows(slices, schema, site.objects.segment)
-        tables = [
-            part if isinstance(part, pa.Table) else rows([part], schema, site.objects.segment)
-            for part in found
-        ]
-        return pa.concat_tables(tables)
+            table = rows(slices, schema, site.objects.segment)
+        else:
+            table = pa.concat_tables(
+                part if isinstance(part, pa.Table) else rows([part], schema, site.objects.segment)
+                for part in found
+            )
+        return table if stored == list(names) else table.rename_columns(list(names))
 
 
 def _window(found: Sequence[Settled], first: int, last: int | None) -> list[Settled]:
