@@ -188,6 +188,36 @@ class Extent(NamedTuple):
         return (self.stamp, self.tie, self.placed, self.segment, self.offset, self.length)
 
 
+class Columns(NamedTuple):
+    """The columns of a collection."""
+
+    index: list[str]
+    """Stored names."""
+    names: dict[str, str]
+    """Today's names by stored names, of what was not dropped."""
+    defaults: dict[str, Any]
+    """Of value columns, by stored name."""
+
+
+def evolve(schema: str, facts: list[tuple[Any, ...]]) -> Columns:
+    """The columns that facts (stamp, id, what, stored name, value, default) make of a schema."""
+    columns = json.loads(schema)["columns"]
+    names = {c["name"]: c["name"] for c in columns}
+    defaults = {c["name"]: None for c in columns if not c["index"]}
+    for _, _, what, source, value, default in facts:
+        if what == "added" and source not in names:
+            names[source] = value.split("\0")[0]
+            stream = default and pa.ipc.open_stream(b64decode(default)).read_all()
+            defaults[source] = stream.column(0)[0].as_py() if default else None
+    for _, _, what, source, value, _ in facts:
+        if what == "name":
+            names[source] = value
+    for source in {source for _, _, what, source, _, _ in facts if what == "dropped"}:
+        del names[source]
+        del defaults[source]
+    return Columns([c["name"] for c in columns if c["index"]], names, defaults)
+
+
 EMPTY = "bb90caf68016ce8375df81a475effb24"
 
 
@@ -276,56 +306,57 @@ class Reader:
         assert e.trim & 2 or kept[-1] == found[-1]
         return kept
 
-    def rows(
-        self, extents: list[Extent], label: str, index: list[str], columns: list[str]
-    ) -> list[dict[str, Any]]:
+    def rows(self, extents: list[Extent], label: str, schema: Columns) -> list[dict[str, Any]]:
         """The content of a series: replaces, and the other kinds laid over them."""
+        index, blank = schema.index, schema.defaults
         own = [e for e in extents if e.label == label]
         found = [pair for e in own if e.kind == 0 for pair in self.inside(e, index)]
         assert [k for k, _ in found] == sorted(k for k, _ in found)
         by_key: dict[bytes, list[dict[str, Any]]] = {}
         for k, row in found:
-            by_key.setdefault(k, []).append(row)
+            by_key.setdefault(k, []).append(blank | row)
         for e in sorted(own, key=lambda e: (e.stamp, e.tie)):
             assert e.kind in (0, 1, 2)
             for k, row in self.inside(e, index) if e.kind else ():
                 if e.kind == 2:
                     by_key.pop(k, None)
-                elif e.columns is None:
-                    by_key[k] = [row]
-                else:
-                    assert list(row) == [*index, *e.columns]
-                    new = [dict.fromkeys(columns) | row]
-                    by_key[k] = [old | row for old in by_key.get(k, [])] or new
-        return [row for k in sorted(by_key) for row in by_key[k]]
+                    continue
+                assert e.columns is None or list(row) == [*index, *e.columns]
+                olds = by_key.get(k, []) if blank.keys() - row.keys() else []
+                by_key[k] = [old | row for old in olds] or [blank | row]
+        found_rows = [row for k in sorted(by_key) for row in by_key[k]]
+        return [{name: row[s] for s, name in schema.names.items()} for row in found_rows]
 
-    def collections(self) -> dict[str, tuple[str, list[str], list[str]]]:
-        """Label -> id, index columns and all columns."""
+    def collections(self) -> dict[str, tuple[str, Columns]]:
+        """Label -> id and columns."""
         registry = "0" * 32
         best: dict[tuple[str, str], tuple[Any, ...]] = {}
         for head in self.heads(registry):
             for e in self.extents(head[17:]):
                 for _, row in self.inside(e, ["id"]):
-                    claim = (e.stamp, e.tie, row["label"], row["schema"])
+                    claim = (e.stamp, e.tie, row["label"], row["schema"], row["settings"])
                     best[e.label, row["id"]] = max(claim, best.get((e.label, row["id"]), (0,)))
-        found: dict[str, tuple[str, list[str], list[str]]] = {}
+        facts = [
+            (claim[0], *id_.split("\0")[:2], *claim[2:])
+            for (series, id_), claim in best.items()
+            if series == "column"
+        ]
+        found: dict[str, tuple[str, Columns]] = {}
         known = [(claim, id_) for (series, id_), claim in best.items() if series == "collection"]
-        for (_, _, label, schema), id_ in sorted(known, key=lambda c: (c[0][0], c[1])):
+        for (_, _, label, schema, _), id_ in sorted(known, key=lambda c: (c[0][0], c[1])):
             if ("deleted", id_) in best:
                 continue
-            columns = json.loads(schema)["columns"]
-            index = [c["name"] for c in columns if c["index"]]
             name = label if label not in found else f"{label}~{id_[:8]}"
-            found[name] = (id_, index, [c["name"] for c in columns])
+            found[name] = (id_, evolve(schema, sorted(f for f in facts if f[1] == id_)))
         return found
 
     def read(self, collection: str, until: int | None = None) -> dict[str, list[dict[str, Any]]]:
         """Every series: at the newest head, or all that was written until a stamp."""
-        id_, index, columns = self.collections()[collection]
+        id_, columns = self.collections()[collection]
         heads = self.heads(id_)[-1:] if until is None else self.heads(id_, until)
         state = self.state(heads)
         labels = sorted({e.label for e in state})
-        found = {label: self.rows(state, label, index, columns) for label in labels}
+        found = {label: self.rows(state, label, columns) for label in labels}
         return {label: rows for label, rows in found.items() if rows}
 
 

@@ -211,7 +211,7 @@ UNSAID = {
         "writing",
     },
     "series": {"view"},
-    "schema": {"check_select", "key", "physical", "arrow"},
+    "schema": {"check_select", "key", "physical", "arrow", "sources", "stored", "with_columns"},
     "collected": {"count", "index"},
 }
 

@@ -129,6 +129,31 @@ def test_a_repo_is_read_alike_with_every_codec(tmp_path: Path, codec: str) -> No
     assert compare(repo, tmp_path / "repo") > 100
 
 
+def test_columns_that_changed_are_read_alike(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo", durability="os")
+    clct = repo.create_collection(Schema(n="int32*", x="int16", y="str"), "c")
+    one, two = clct / "one", clct / "two"
+    one.write({"n": range(9), "x": range(9), "y": list("abcdefghi")})
+    one.upsert({"n": [2, 20], "x": [7, 7]})
+    clct.add_column("unit", "str | zstd", "kWh")
+    clct.add_column("z", "float")
+    one.upsert({"n": [3, 30], "z": [0.5, 1.5]})
+    two.write({"n": [1], "x": [1], "y": ["a"], "unit": [None], "z": [None]})
+    clct.rename_column("x", "ex")
+    clct.widen_column("ex", "float")
+    clct.rename_column("n", "number")
+    clct.widen_column("number", "int")
+    clct.drop_column("y")
+    clct.drop_column("unit")
+    clct.add_column("unit", "int", 5)
+    clct.add_column("y", "str", "new")
+    one.upsert({"number": [4, 40], "ex": [0.25, 2.5], "z": [2, 3]})
+    two.write({"number": [2**40], "ex": [1e9], "unit": [1], "z": [2], "y": ["b"]})
+    assert compare(repo, tmp_path / "repo") == 14
+    repo.pack()
+    assert compare(repo, tmp_path / "repo") == 14
+
+
 def test_diverged_and_merged_repos_are_read_alike(tmp_path: Path) -> None:
     here = Repo(tmp_path / "here", durability="os")
     there = Repo(tmp_path / "there", codec="packed", durability="os")
