@@ -223,6 +223,22 @@ BOUNDS = [
     on_series("empty frame, one bound", lambda s: s.write({"n": [], "x": []}, 5), "only one bound"),
 ]
 
+TWICE = {"n": [1, 2, 1], "x": [0.0, 1.0, 2.0]}
+
+UPSERTS = [
+    on_series("upsert of equal keys", lambda s: s.upsert(TWICE), "n", FrameError),
+    on_series("update of equal keys", lambda s: s.update(TWICE), "n", FrameError),
+    on_series("upsert without key", lambda s: s.upsert({"x": [1.0]}), "missing column", FrameError),
+    on_series("upsert misspelt", lambda s: s.upsert({"n": [1], "y": [1]}), "'y'", FrameError),
+    on_series("upsert NaN as int", lambda s: s.upsert({"n": [NAN]}), "'n'", FrameError),
+    on_series("upsert lossy", lambda s: s.upsert({"n": [1], "x": ["a"]}), "'x'", FrameError),
+    on_series("delete_keys text", lambda s: s.delete_keys(["a"]), "'n'", FrameError),
+    on_series("delete_keys null", lambda s: s.delete_keys([None]), "null", FrameError),
+    on_series(
+        "delete_keys of half a key", lambda s: s.delete_keys([1]), "a frame", FrameError, "pairs"
+    ),
+]
+
 READS = [
     on_series("limit=-1", lambda s: s.frame(limit=-1), "limit=-1"),
     on_series("limit=1.5", lambda s: s.df(limit=1.5), "limit=1.5"),
@@ -339,7 +355,7 @@ REPOS = [
     on_repo("a misspelt type", lambda r: Schema(x="flaot*"), "did you mean", SchemaError),
 ]
 
-CASES = [*COLUMNS, *FRAMES, *BOUNDS, *READS, *LABELS, *COLLECTIONS, *REPOS]
+CASES = [*COLUMNS, *FRAMES, *BOUNDS, *UPSERTS, *READS, *LABELS, *COLLECTIONS, *REPOS]
 
 
 def refusal(case: Case, folder: Path) -> str:
