@@ -38,9 +38,7 @@ def main() -> None:
     sizes = Sizes(**{**asdict(sizes), **changed})
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         limits = machine(folder)
-        found = {
-            name: library(name, folder, sizes, options) for name in options.libraries.split(",")
-        }
+        found = measure(folder, sizes, options)
     text = table(found, limits, heading(options, sizes))
     print(text)
     results = HERE / "results"
@@ -51,18 +49,21 @@ def main() -> None:
     (results / f"{stem}.json").write_text(json.dumps(everything, indent=1))
 
 
-def library(
-    name: str, parent: str, sizes: Sizes, options: argparse.Namespace
-) -> dict[str, list[float]]:
-    """Every figure of one library, one per repeat."""
-    python = sys.executable if name == "ours" else options.peer_python
-    found: dict[str, list[float]] = {}
-    for work in options.works.split(","):
-        for _ in range(options.repeats):
-            print(f"{name} {work} ...", file=sys.stderr, flush=True)
-            with tempfile.TemporaryDirectory(dir=parent) as folder:
-                for metric, value in once(python, name, work, folder, sizes):
-                    found.setdefault(metric, []).append(value)
+def measure(
+    parent: str, sizes: Sizes, options: argparse.Namespace
+) -> dict[str, dict[str, list[float]]]:
+    """Every figure of each library, one per repeat. The libraries take turns, so that whatever
+    else the machine has to do bears on all alike."""
+    names = options.libraries.split(",")
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+    for _ in range(options.repeats):
+        for work in options.works.split(","):
+            for name in names:
+                print(f"{name} {work} ...", file=sys.stderr, flush=True)
+                python = sys.executable if name == "ours" else options.peer_python
+                with tempfile.TemporaryDirectory(dir=parent) as folder:
+                    for metric, value in once(python, name, work, folder, sizes):
+                        found[name].setdefault(metric, []).append(value)
     return found
 
 
