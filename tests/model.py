@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count, product
 from math import inf
@@ -27,6 +27,7 @@ from lakota import (
     AlreadyExistsError,
     Clock,
     Collection,
+    FrameError,
     NotFoundError,
     RangeError,
     Repo,
@@ -46,6 +47,7 @@ Key = tuple[Any, ...]
 Row = tuple[Any, ...]
 Content = dict[str, list[Row]]
 
+VALUES = ("v", "note")
 LABELS = ("a", "b", "ü")
 CLOSED = ("both", "left", "right", "none", "B", "l", "Right", "N")
 START = 1_577_836_800_000_000_000
@@ -75,7 +77,7 @@ class Kind:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (*self.index, "v", "note")
+        return (*self.index, *VALUES)
 
     def key(self, seed: int) -> Key:
         """A key for any number."""
@@ -169,11 +171,14 @@ def _tuple(bound: Any) -> Key:
 
 @dataclass(frozen=True, eq=False)
 class Write:
-    """Inside its region nothing older remains; its rows are the content."""
+    """What is said of a region by rows: of a replace, they are all that there is; an upsert has
+    rows or, with `columns`, cells for their keys; an erase says that these keys are gone."""
 
     label: str
     region: Callable[[Key], bool]
     rows: tuple[Row, ...]
+    kind: str = "replace"
+    columns: tuple[str, ...] = VALUES
     stamp: int = 0
     tie: int = 0
 
@@ -208,20 +213,36 @@ class Oracle:
         if writes not in self._folded:
             found: Content = {}
             for write in sorted(writes, key=lambda w: w.order):
-                older = found.get(write.label, [])
-                kept = [row for row in older if not write.region(self.key(row))]
-                found[write.label] = sorted([*kept, *write.rows], key=self.key)
+                rows = self._after(found.get(write.label, []), write)
+                found[write.label] = sorted(rows, key=self.key)
             self._folded[writes] = {label: rows for label, rows in sorted(found.items()) if rows}
         return self._folded[writes]
 
-    def has_rows_at(self, writes: Writes, label: str) -> Callable[[Key], bool]:
-        """The keys at which the newest write of a series has rows, there or elsewhere."""
-        ordered = sorted((w for w in writes if w.label == label), key=lambda w: w.order)
+    def _after(self, older: list[Row], write: Write) -> list[Row]:
+        """The rows that a write leaves of older ones, and its own."""
+        if write.kind == "replace":
+            return [r for r in older if not write.region(self.key(r))] + list(write.rows)
+        named = {self.key(row): row for row in write.rows}
+        if write.columns != VALUES:
+            present = {self.key(row) for row in older}
+            missing = [(*key, None, None) for key in named if key not in present]
+            return [self._with_cells(row, named, write.columns) for row in [*older, *missing]]
+        kept = [row for row in older if self.key(row) not in named]
+        return kept if write.kind == "erase" else [*kept, *write.rows]
 
-        def region(key: Key) -> bool:
-            return bool(next((w.rows for w in reversed(ordered) if w.region(key)), ()))
+    def _with_cells(self, row: Row, cells: dict[Key, Row], columns: tuple[str, ...]) -> Row:
+        source = cells.get(self.key(row), row)
+        both = zip(VALUES, row[self.width :], source[self.width :], strict=True)
+        return (*self.key(row), *(new if name in columns else old for name, old, new in both))
 
-        return region
+    def visible(self, writes: Writes, write: Write) -> Callable[[Key], bool]:
+        """Where a write is not hidden by a newer replace."""
+        newer = [
+            w
+            for w in writes
+            if (w.label, w.kind) == (write.label, "replace") and w.order > write.order
+        ]
+        return lambda key: write.region(key) and not any(w.region(key) for w in newer)
 
     def learn(self, child: str, writes: Writes) -> None:
         """A revision contains these writes."""
@@ -241,6 +262,8 @@ class Order:
     label: str
     rows: list[Row] = field(default_factory=list)
     span: Span = EVERYWHERE
+    kind: str = "replace"
+    columns: tuple[str, ...] = VALUES
 
 
 class Replica:
@@ -344,16 +367,23 @@ class Replica:
                 self.clct.rename(label, other)
             return
         heads, old = self.heads(), self.joined()
-        given = self.oracle.has_rows_at(old, label)
-        rows = tuple(self.oracle.content(old)[label])
-        revisions = self.clct.rename(label, other)
-        wiped = [Write(name, lambda key: True, ()) for name in (label, other)]
-        self._learn(
-            heads, old, revisions, [(0, w) for w in wiped] + [(1, Write(other, given, rows))]
-        )
+        # Each write of which anything is left is given the next stamp.
+        manifest = self.clct._site.joined(heads).manifest
+        left = sorted({e.write for e in manifest.select(label) if e.length})
+        writes = [(0, Write(name, lambda key: True, ())) for name in (label, other)]
+        for write in old:
+            if write.label == label and write.order in left:
+                region = self.oracle.visible(old, write)
+                rows = tuple(row for row in write.rows if region(self.oracle.key(row)))
+                given = replace(write, label=other, region=region, rows=rows)
+                writes.append((1 + left.index(write.order), given))
+        self._learn(heads, old, self.clct.rename(label, other), writes)
 
     def _problem(self, order: Order) -> type[Exception] | None:
         """The error that a write must meet."""
+        if order.kind != "replace":
+            keys = [self.oracle.key(row) for row in order.rows]
+            return FrameError if len(set(keys)) < len(keys) else None
         start, stop, _ = order.span
         if not order.rows:
             return RangeError if (start is None) != (stop is None) else None
@@ -364,6 +394,11 @@ class Replica:
         start, stop, closed = order.span
         frame = self._frame(order.rows)
         series = self.series(order.label)
+        if order.kind != "replace":
+            chosen = {n: c for n, c in frame.items() if n not in VALUES or n in order.columns}
+            if order.kind == "erase":
+                return series.delete_keys(chosen)
+            return series.upsert(chosen)
         if not order.rows and start is not None and stop is not None:
             return series.delete(start, stop, closed=closed)
         return series.write(frame, start, stop, closed=closed)
@@ -385,11 +420,14 @@ class Replica:
         writes: list[tuple[int, Write]] = []
         for order in orders:
             nothing = order.span.empty or order.span[:2] == (None, None)
+            nothing = nothing or order.kind != "replace"
             if not order.rows and nothing and not everything:
                 continue
             nth = sum(write.label == order.label for _, write in writes)
             rows = tuple(sorted(order.rows, key=self.oracle.key))
-            writes.append((nth, Write(order.label, self._region(order.span, rows), rows)))
+            region = self._region(order.span, rows)
+            write = Write(order.label, region, rows, order.kind, order.columns)
+            writes.append((nth, write))
         self._learn(heads, old, revisions, writes)
 
     def _region(self, span: Span, rows: Sequence[Row]) -> Callable[[Key], bool]:
@@ -421,7 +459,7 @@ class Replica:
         first = self.clct.changelog.document(revisions[0])["first"]
         assert int(child[:16], 16) == first + max(nth for nth, _ in writes)
         tie = self._tie(child, first)
-        made = {Write(w.label, w.region, w.rows, first + nth, tie) for nth, w in writes}
+        made = {replace(write, stamp=first + nth, tie=tie) for nth, write in writes}
         self.oracle.learn(child, old | made)
         assert self.heads() == [child]
 
@@ -455,10 +493,20 @@ class Replica:
             assert heads <= {child for _, child in found}
             self.whole = False
         elif self.gone:
-            assert not (other.whole and self.gone & found)
+            assert not self.gone & (found - mine) & self._past(mine, theirs)
         else:
             assert found == mine | theirs
             self.whole = self.whole and other.whole
+
+    @staticmethod
+    def _past(mine: set[tuple[str, str]], theirs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """The edges that led to what is here, as far as both sides know."""
+        past: set[tuple[str, str]] = set()
+        at = {child for edge in mine for child in edge}
+        while more := {edge for edge in mine | theirs if edge[1] in at} - past:
+            past |= more
+            at = {parent for parent, _ in more}
+        return past
 
     def merge(self, heads: Sequence[str] = ()) -> None:
         """Join all heads, or those given."""
@@ -649,3 +697,14 @@ def sizes(
 
 
 _SEGMENT = segment
+
+
+HOWS = {
+    "write": ("replace", VALUES),
+    "upsert": ("upsert", VALUES),
+    "upsert v": ("upsert", ("v",)),
+    "upsert note": ("upsert", ("note",)),
+    "upsert keys": ("upsert", ()),
+    "erase": ("erase", VALUES),
+}
+"""Ways to write, by kind and columns."""

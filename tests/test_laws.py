@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from model import (
     CLOSED,
+    EVERYWHERE,
     EXAMPLES,
+    HOWS,
     KINDS,
     LABELS,
     SIZES,
@@ -39,8 +41,9 @@ seeds = st.integers(0, 63)
 bounds = st.integers(-1, 63)
 closed = st.sampled_from(CLOSED)
 keys = st.lists(seeds, max_size=4)
-orders = st.tuples(labels, keys, bounds, bounds, closed)
-OrderSpec = tuple[str, list[int], int, int, str]
+hows = st.sampled_from(["write", *HOWS])
+orders = st.tuples(labels, keys, bounds, bounds, closed, hows)
+OrderSpec = tuple[str, list[int], int, int, str, str]
 
 
 class Replicas(RuleBasedStateMachine):
@@ -76,10 +79,13 @@ class Replicas(RuleBasedStateMachine):
 
     def order(self, spec: OrderSpec) -> Order:
         """A write whose rows fit its bounds."""
-        label, keys, start, stop, closed = spec
+        label, keys, start, stop, closed, how = spec
+        rows = [self.oracle.row(seed) for seed in keys]
+        if how != "write":
+            distinct = {self.oracle.key(row): row for row in rows}
+            return Order(label, list(distinct.values()), EVERYWHERE, *HOWS[how])
         bound = self.oracle.kind.bound
         span = Span(bound(start), bound(stop), closed)
-        rows = [self.oracle.row(seed) for seed in keys]
         return Order(label, [row for row in rows if span.holds(self.oracle.key(row))], span)
 
     @rule(nanoseconds=st.sampled_from([1, 2, 5, HOUR // 3600, HOUR, 2 * HOUR]))
@@ -106,7 +112,7 @@ class Replicas(RuleBasedStateMachine):
 
     @rule(at=places, label=labels, start=bounds, stop=bounds, closed=closed)
     def delete(self, at: int, label: str, start: int, stop: int, closed: str) -> None:
-        self.at(at).write(self.order((label, [], max(start, 0), max(stop, 0), closed)))
+        self.at(at).write(self.order((label, [], max(start, 0), max(stop, 0), closed, "write")))
         self.at(at).check_now(label)
 
     @rule(at=places, label=labels)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from model import (
     CLOSED,
+    EVERYWHERE,
     EXAMPLES,
+    HOWS,
     KINDS,
     LABELS,
     SIZES,
@@ -36,7 +38,8 @@ bounds = st.integers(-1, 63)
 closed = st.sampled_from(CLOSED)
 windows = st.none() | st.integers(0, 5)
 keys = st.lists(seeds, max_size=6)
-orders = st.tuples(labels, keys, bounds, bounds, closed)
+hows = st.sampled_from(["write", *HOWS])
+orders = st.tuples(labels, keys, bounds, bounds, closed, hows)
 
 
 class OneRepo(RuleBasedStateMachine):
@@ -58,23 +61,27 @@ class OneRepo(RuleBasedStateMachine):
         self.oracle = Oracle(KINDS[kind])
         self.replica = Replica(self.oracle, store, lambda: next(clock), codec)
 
-    def order(self, spec: tuple[str, list[int], int, int, str]) -> Order:
-        label, keys, start, stop, closed = spec
+    def order(self, spec: tuple[str, list[int], int, int, str, str]) -> Order:
+        label, keys, start, stop, closed, how = spec
         bound = self.oracle.kind.bound
-        return Order(
-            label, [self.oracle.row(seed) for seed in keys], Span(bound(start), bound(stop), closed)
-        )
+        span = Span(bound(start), bound(stop), closed) if how == "write" else EVERYWHERE
+        return Order(label, [self.oracle.row(seed) for seed in keys], span, *HOWS[how])
 
     @rule(label=labels, keys=keys)
     def write(self, label: str, keys: list[int]) -> None:
-        self.replica.write(self.order((label, keys, -1, -1, "both")))
+        self.replica.write(self.order((label, keys, -1, -1, "both", "write")))
+        self.replica.check_now(label)
+
+    @rule(label=labels, keys=keys, how=st.sampled_from(sorted({*HOWS} - {"write"})))
+    def upsert(self, label: str, keys: list[int], how: str) -> None:
+        self.replica.write(self.order((label, keys, -1, -1, "both", how)))
         self.replica.check_now(label)
 
     @rule(label=labels, keys=keys, start=bounds, stop=bounds, closed=closed, fit=st.booleans())
     def write_between(
         self, label: str, keys: list[int], start: int, stop: int, closed: str, fit: bool
     ) -> None:
-        order = self.order((label, keys, start, stop, closed))
+        order = self.order((label, keys, start, stop, closed, "write"))
         if fit:  # most writes are refused otherwise
             order.rows = [r for r in order.rows if order.span.holds(self.oracle.key(r))]
         self.replica.write(order)
@@ -82,11 +89,11 @@ class OneRepo(RuleBasedStateMachine):
 
     @rule(label=labels, start=bounds, stop=bounds, closed=closed)
     def delete(self, label: str, start: int, stop: int, closed: str) -> None:
-        self.replica.write(self.order((label, [], max(start, 0), max(stop, 0), closed)))
+        self.replica.write(self.order((label, [], max(start, 0), max(stop, 0), closed, "write")))
         self.replica.check_now(label)
 
     @rule(specs=st.lists(orders, max_size=4))
-    def multi(self, specs: list[tuple[str, list[int], int, int, str]]) -> None:
+    def multi(self, specs: list[tuple[str, list[int], int, int, str, str]]) -> None:
         self.replica.multi([self.order(spec) for spec in specs])
         self.replica.check_now()
 
