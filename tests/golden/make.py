@@ -126,14 +126,14 @@ def replace(label: str, index: tuple[str, ...], new: list[Row], inside: Any = No
     return write
 
 
-def upsert(label: str, schema: Schema, new: list[Row]) -> Any:
+def upsert(label: str, schema: Schema, new: list[Row], **defaults: Any) -> Any:
     """Rows by key; of those that are there, only the given columns change."""
 
     def write(found: Contents) -> None:
         rows = {tuple(row[n] for n in schema.index): row for row in found.get(label, [])}
         for row in new:
             key = tuple(row[n] for n in schema.index)
-            rows[key] = {**rows.get(key, dict.fromkeys(schema.names)), **row}
+            rows[key] = {**rows.get(key, dict.fromkeys(schema.names) | defaults), **row}
         found[label] = [rows[key] for key in sorted(rows)]
 
     return write
@@ -227,6 +227,7 @@ def tell(folder: Path) -> Story:
     many(story)
     trimmed(story)
     labels(story)
+    columns(story)
     story.pack("home")
     # What follows is plain.
     story.write("readings", "Gand", readings([1, 5], "g", 70))
@@ -376,6 +377,40 @@ def trimmed(story: Story) -> None:
     kept = {revision.child for revision in clct.changelog.log()}
     story.expected["trimmed"] = {c: e for c, e in story.expected["trimmed"].items() if c in kept}
     story.repos["home"].gc(grace=0)
+
+
+def columns(story: Story) -> None:
+    """Columns that are renamed, added, dropped, added again and widened: in the past, too."""
+    early = Schema(n="int*", x="float32", word="str", odd="bool")
+    story.create("evolved", early)
+
+    def final(n: int, x: float, note: str | None, unit: str, odd: int) -> Row:
+        return {"n": n, "x": x, "note": note, "unit": unit, "odd": odd}
+
+    old = [{"n": n, "x": n / 4, "word": f"w{n}", "odd": n % 2 == 1} for n in range(6)]
+    story.commit(
+        "home",
+        "evolved",
+        lambda c: c.series("s").write(table(old, early)),
+        replace("s", ("n",), [final(n, n / 4, f"w{n}", "kWh", 7) for n in range(6)]),
+    )
+    for change in (
+        lambda c: c.rename_column("word", "note"),
+        lambda c: c.add_column("unit", "str", "kWh"),
+        lambda c: c.drop_column("odd"),
+        lambda c: c.add_column("odd", "int", 7),
+        lambda c: c.widen_column("x", "float"),
+    ):
+        story.tick()
+        change(story.repos["home"] / "evolved")
+    story.write("evolved", "s", [final(n, n / 3, None, "MJ", n) for n in (1, 6)])
+    cells = [{"n": n, "unit": "GWh"} for n in (0, 6, 9)]
+    story.commit(
+        "home",
+        "evolved",
+        lambda c: c.series("s").upsert({"n": [0, 6, 9], "unit": ["GWh"] * 3}),
+        upsert("s", Schema(n="int*", x="float", note="str", unit="str", odd="int"), cells, odd=7),
+    )
 
 
 def labels(story: Story) -> None:
