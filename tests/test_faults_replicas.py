@@ -208,6 +208,17 @@ def test_a_clock_that_is_ahead_does_not_win_over_later_writes() -> None:
     assert rows(series) == [(n, n + 4.2) for n in range(3)]
 
 
+def test_on_one_store_the_later_of_two_machines_wins_however_their_clocks_differ() -> None:
+    store = Repo().store
+    handles = [repo_at(Wall(10**18 + ahead), store) for ahead in (HOUR, 0, -HOUR)]
+    handles[1].create_collection(SCHEMA, "c")
+    for turn in range(12):
+        (handles[turn % 3] / "c" / "s").write(numbers(0, 3, turn))
+        for repo in handles:
+            assert rows(repo / "c" / "s") == [(n, n + float(turn)) for n in range(3)]
+    assert len((handles[0] / "c").changelog.heads()) == 1
+
+
 def test_a_clock_that_goes_back_or_stands_still_keeps_the_order_of_writes() -> None:
     wall = Wall()
     repo = repo_at(wall)
