@@ -20,7 +20,8 @@ import polars as pl
 __all__ = ["Layer", "lay_over"]
 
 _WHOLE, _CELLS, _GONE = 0, 1, 2
-_NTH, _SAYS, _NEW, _SET = "lakota:nth", "lakota:says", "lakota:new:", "lakota:set:"
+_NTH, _SAYS, _WAS = "lakota:nth", "lakota:says", "lakota:was"
+_NEW, _OLD, _SET = "lakota:new:", "lakota:old:", "lakota:set:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,15 @@ class Layer:
 
     rows: pl.LazyFrame
     carried: frozenset[str]
+    whole: bool
+    """Whether it replaces rows; otherwise it changes cells. A column that was added since, which
+    it does not carry, keeps its value."""
     gone: bool = False
 
-    def says(self, values: Sequence[str]) -> int:
+    @property
+    def says(self) -> int:
         """What a row of it says: all of a row, some cells of it, or that it is deleted."""
-        return _GONE if self.gone else _WHOLE if self.carried.issuperset(values) else _CELLS
+        return _GONE if self.gone else _WHOLE if self.whole else _CELLS
 
 
 def lay_over(
@@ -46,10 +51,10 @@ def lay_over(
     """`base` with `layers`, oldest first, laid over it: columns `keys` and `values`, sorted by
     `keys`. A key that is new gets `defaults`, or null, in the columns that no layer carries."""
     base = base.select(*keys, *values)
-    if any(layer.says(values) == _CELLS for layer in layers):
-        kept, added = _lay_cells(base, layers, keys, values, defaults or {})
-    else:
+    if all(layer.gone or (layer.whole and layer.carried.issuperset(values)) for layer in layers):
         kept, added = _lay_rows(base, layers, keys, values)
+    else:
+        kept, added = _lay_cells(base, layers, keys, values, defaults or {})
     return pl.concat([kept, added], how="vertical").sort(keys, maintain_order=True)
 
 
@@ -61,7 +66,7 @@ def _lay_rows(
         layer.rows.select(
             *keys,
             *(name for name in values if name in layer.carried),
-            pl.lit(layer.says(values), pl.Int8).alias(_SAYS),
+            pl.lit(layer.says, pl.Int8).alias(_SAYS),
         )
         for layer in layers
     ]
@@ -82,8 +87,8 @@ def _lay_cells(
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Where some layers carry only some columns."""
     patch = _patch(base, layers, keys, values)
-    cells = patch.filter(~pl.col(_SAYS).cast(pl.Boolean))
-    whole = patch.filter(pl.col(_SAYS).cast(pl.Boolean))
+    replaces = pl.col(_SAYS) != _CELLS
+    cells, whole = patch.filter(~replaces), patch.filter(replaces)
     kept = (
         base.join(whole.select(keys), on=keys, how="anti", maintain_order="left")
         .join(
@@ -105,7 +110,10 @@ def _lay_cells(
         )
     )
     unknown = cells.join(base.select(keys), on=keys, how="anti")
-    added = pl.concat([whole.filter(~pl.col(_NTH).cast(pl.Boolean)), unknown], how="vertical")
+    whole = whole.filter(pl.col(_SAYS) == _WHOLE)
+    if any(layer.whole and not layer.carried.issuperset(values) for layer in layers):
+        whole = _let_through(whole, base, keys, values)
+    added = pl.concat([whole, unknown], how="vertical")
     filled = added.with_columns(
         pl.when(_SET + name).then(name).otherwise(pl.lit(default)).alias(name)
         for name, default in defaults.items()
@@ -114,18 +122,37 @@ def _lay_cells(
     return kept, filled.select(*keys, *values)
 
 
+def _let_through(
+    whole: pl.LazyFrame, base: pl.LazyFrame, keys: Sequence[str], values: Sequence[str]
+) -> pl.LazyFrame:
+    """Rows that replace others keep their first one's values of columns that they never knew."""
+    old = base.unique(keys, keep="first", maintain_order=True).select(
+        *keys, *(pl.col(name).alias(_OLD + name) for name in values), pl.lit(True).alias(_WAS)
+    )
+    known = pl.col(_WAS).fill_null(False) & ~pl.col(_NTH)
+    return (
+        whole.join(old, on=keys, how="left")
+        .with_columns(
+            pl.when(pl.col(_SET + name) | ~known).then(name).otherwise(_OLD + name).alias(name)
+            for name in values
+        )
+        .with_columns((pl.col(_SET + name) | known).alias(_SET + name) for name in values)
+        .select(whole.collect_schema().names())
+    )
+
+
 def _patch(
     base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
 ) -> pl.LazyFrame:
-    """One row a key: values and whether each is set; `_SAYS`: whether nothing older shows through;
-    `_NTH`: whether the key is deleted."""
+    """One row a key: values and whether each is set; `_SAYS`: whether it replaces, changes cells
+    or deletes; `_NTH`: whether a deletion hides the base."""
     rows = [
         layer.rows.select(
             *keys,
             *(name for name in values if name in layer.carried),
             *(pl.lit(name in layer.carried).alias(_SET + name) for name in values),
             pl.lit(nth, pl.Int32).alias(_NTH),
-            pl.lit(layer.says(values), pl.Int8).alias(_SAYS),
+            pl.lit(layer.says, pl.Int8).alias(_SAYS),
         )
         for nth, layer in enumerate(layers)
     ]
@@ -137,12 +164,19 @@ def _patch(
         pl.lit(0, pl.Int8).alias(_SAYS),
     )
     stacked = pl.concat([schema, *rows], how="diagonal")
-    # Of each key, rows before the last one that replaces or deletes it say nothing any more.
-    last_whole = pl.col(_NTH).filter(pl.col(_SAYS) != _CELLS).max().fill_null(0)
-    heard = pl.col(_NTH) >= last_whole
+    gone = pl.col(_SAYS) == _GONE
+    # Of a key's rows, those before its last deletion say nothing any more.
+    heard = pl.col(_NTH) >= pl.col(_NTH).filter(gone).max().fill_null(0)
+    last = pl.col(_SAYS).last()
     return stacked.group_by(keys).agg(
         *(pl.col(n).filter(pl.col(_SET + n) & heard).last() for n in values),
         *((pl.col(_SET + n) & heard).any() for n in values),
-        (pl.col(_SAYS).last() == _GONE).alias(_NTH),
-        (pl.col(_SAYS) != _CELLS).any().alias(_SAYS),
+        gone.any().alias(_NTH),
+        pl.when(last == _GONE)
+        .then(_GONE)
+        .when((pl.col(_SAYS) != _CELLS).any())
+        .then(_WHOLE)
+        .otherwise(_CELLS)
+        .cast(pl.Int8)
+        .alias(_SAYS),
     )

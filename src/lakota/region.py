@@ -35,8 +35,11 @@ class Over:
     """A layer as it lies in segments."""
 
     slices: tuple[Slice, ...]
-    carried: tuple[str, ...] | None
-    """Value columns; None if its keys are deleted."""
+    carried: tuple[str, ...]
+    """Value columns."""
+    kind: int
+    whole: bool
+    """Whether it replaces rows, not only cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +106,14 @@ def _overs(
         kind, columns = extents[0].kind, extents[0].columns
         slices = tuple(plan(extents, interval, index, opener))
         if slices:
-            found.append(Over(slices, _carried(kind, columns, slices[0], index, opener)))
+            carried = _carried(columns, slices[0], index, opener)
+            found.append(Over(slices, carried, kind, columns is None))
     return tuple(found)
 
 
 def _carried(
-    kind: int,
-    columns: tuple[str, ...] | None,
-    part: Slice,
-    index: Sequence[pa.Field],
-    opener: Opener,
-) -> tuple[str, ...] | None:
-    if kind == ERASE:
-        return None
+    columns: tuple[str, ...] | None, part: Slice, index: Sequence[pa.Field], opener: Opener
+) -> tuple[str, ...]:
     if columns is not None:
         return columns
     # All columns that its writer knew: one that was added elsewhere is not its business.
@@ -160,9 +158,9 @@ def lazy_plan(
     base = source.lazy(region.base, [*index, *values])
     layers = []
     for over in region.layers:
-        carried = [name for name in values if name in (over.carried or ())]
+        carried = [name for name in values if name in over.carried]
         frame = source.lazy(over.slices, [*index, *carried])
-        layers.append(Layer(frame, frozenset(carried), gone=over.carried is None))
+        layers.append(Layer(frame, frozenset(carried), over.whole, over.kind == ERASE))
     return lay_over(base, layers, index, values, source.defaults(values))
 
 
