@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from model import (
     CLOSED,
     EVERYWHERE,
@@ -45,13 +45,19 @@ orders = st.tuples(labels, keys, bounds, bounds, closed, hows)
 class OneRepo(RuleBasedStateMachine):
     """Random steps on one repo."""
 
+    upserts = False
+
     @initialize(
         kind=st.sampled_from(sorted(KINDS)),
         small=st.sampled_from(SIZES),
         codec=st.sampled_from(["plain", "packed"]),
         local=st.integers(0, 9).map(lambda n: n == 9),
+        upserts=st.integers(0, 2).map(lambda n: n == 2),
     )
-    def start(self, kind: str, small: dict[str, int], codec: str, local: bool) -> None:
+    def start(
+        self, kind: str, small: dict[str, int], codec: str, local: bool, upserts: bool
+    ) -> None:
+        self.upserts = upserts
         self.stack = ExitStack()
         self.stack.enter_context(sizes(**small))
         store: Any = MemoryStore()
@@ -63,6 +69,7 @@ class OneRepo(RuleBasedStateMachine):
 
     def order(self, spec: tuple[str, list[int], int, int, str, str]) -> Order:
         label, keys, start, stop, closed, how = spec
+        how = how if self.upserts else "write"
         bound = self.oracle.kind.bound
         span = Span(bound(start), bound(stop), closed) if how == "write" else EVERYWHERE
         return Order(label, [self.oracle.row(seed) for seed in keys], span, *HOWS[how])
@@ -72,6 +79,7 @@ class OneRepo(RuleBasedStateMachine):
         self.replica.write(self.order((label, keys, -1, -1, "both", "write")))
         self.replica.check_now(label)
 
+    @precondition(lambda self: self.upserts)
     @rule(label=labels, keys=keys, how=st.sampled_from(sorted({*HOWS} - {"write"})))
     def upsert(self, label: str, keys: list[int], how: str) -> None:
         self.replica.write(self.order((label, keys, -1, -1, "both", how)))
@@ -174,7 +182,9 @@ class OneRepo(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if sys.exc_info()[0] is None and hasattr(self, "replica"):
-                self.replica.check_all()
+                self.replica.check_now()
+                self.replica.check_past(5)
+                self.replica.check_store()
                 assert len(self.replica.heads()) < 2
         finally:
             if hasattr(self, "stack"):
