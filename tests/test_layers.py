@@ -39,7 +39,8 @@ moment
 site
 transaction
 merge sync maintain ledger view
-bounds
+bounds predicate
+scan
 reading
 gc check
 series

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from . import evolution, maintain
 from .bounds import check_label
 from .bulk import bulk_writes
 from .changelog import Changelog, Child, Revision
-from .errors import AlreadyExistsError, InputError, NotFoundError, SchemaError
+from .errors import AlreadyExistsError, InputError, LabelError, NotFoundError, SchemaError
 from .interval import EVERYTHING
 from .ledger import Batch, Ledger
 from .manifest import Manifest
 from .merge import merge
 from .moment import child_of, nanoseconds
 from .registry import Registry
+from .scan import Scan
 from .schema import Schema
 from .series import KVSeries, Series
 from .site import Site
@@ -76,6 +78,41 @@ class Collection:
     def ls(self, *, as_of: Any = None, before: Any = None) -> list[str]:
         """The labels of the series that have rows, sorted."""
         return self._ledger.read(as_of, before, self._labels)
+
+    def scan(
+        self,
+        labels: Sequence[str] | str | None = None,
+        *,
+        label: str = "label",
+        as_of: Any = None,
+        before: Any = None,
+    ) -> pl.LazyFrame:
+        """The rows of many series as a `polars.LazyFrame`, by label, then by key; see
+        `series.scan`.
+
+        `labels`: a list of labels, or a pattern (`*`, `?`, `[abc]`), or None for all; those that
+        there are not have no rows. `label`: the name of the column, before the others, that says
+        of which series a row is; what a predicate says of it chooses series.
+
+        >>> import polars as pl
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(t="int*", x="float"), "weather")
+        >>> revisions = clct.write({"at": ["b", "a"], "t": [1, 1], "x": [0.0, 1.0]}, "at")
+        >>> clct.scan(label="at").filter(pl.col("at") == "b").collect().rows()
+        [('b', 1, 0.0)]
+        """
+        if not isinstance(label, str) or label in self.schema:
+            raise SchemaError(
+                f"label={label!r}: expected a name that is not that of a column of the schema"
+            )
+        if labels is None:
+            labels = "*"
+        elif not isinstance(labels, str):
+            if not isinstance(labels, Iterable):
+                raise LabelError(f"labels={labels!r}: expected a list of labels, a pattern or None")
+            labels = sorted({check_label(name) for name in labels})
+        manifest = self._ledger.state(as_of, before)
+        return Scan(self._site, manifest, labels, label, self.label).lazy()
 
     def _labels(self, manifest: Manifest) -> list[str]:
         sure: set[str] = set()

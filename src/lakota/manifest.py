@@ -56,6 +56,11 @@ class Manifest:
         """All extents, in order."""
         return chain.from_iterable(leaf.extents for leaf in self.leaves())
 
+    def across(self, interval: Interval = EVERYTHING, prefix: str = "") -> Iterator[Extent]:
+        """The extents of all labels that begin with `prefix`, in order; of those outside of
+        `interval` whole pages are left out."""
+        return _across(self.page(), self.load, interval, prefix)
+
     def before(self, label: str, cut: Cut) -> Iterator[Extent]:
         """The extents of `label` that begin before `cut`, last first, read lazily."""
         return _before(self.page(), self.load, (label, cut, -1, 0), label)
@@ -86,6 +91,20 @@ def _near(page: Page, load: Loader, label: str, interval: Interval) -> Iterator[
     for entry in page.entries[start:stop]:
         if entry.last > label or (entry.last == label and entry.hi >= lo):
             yield from _near(load(entry.name), load, label, interval)
+
+
+def _across(page: Page, load: Loader, interval: Interval, prefix: str) -> Iterator[Extent]:
+    if page.level == 0:
+        yield from (e for e in page.extents if e.label.startswith(prefix))
+        return
+    for entry in page.entries:
+        if entry.last < prefix:
+            continue
+        if entry.label > prefix and not entry.label.startswith(prefix):
+            return
+        # Of pages of one label it is known which keys they may have.
+        if entry.label < entry.last or (entry.lo < interval.hi and entry.hi > interval.lo):
+            yield from _across(load(entry.name), load, interval, prefix)
 
 
 def _before(page: Page, load: Loader, key: PageKey, label: str) -> Iterator[Extent]:

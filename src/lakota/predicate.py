@@ -114,8 +114,8 @@ class _Walk:
                 if op not in _MIRRORED:
                     return ALL
                 if _constant(left):
-                    left, op, right = right, _MIRRORED[op], left
-                return self.compare(left, op, right)
+                    return self.compare(right, _MIRRORED[op], left)
+                return self.compare(left, op.removesuffix("Validity"), right)
             case {"Function": {"input": [column, *others], "function": {"Boolean": what}}}:
                 return self.call(column, what, others)
             case {
@@ -142,8 +142,10 @@ class _Walk:
         """`column op constant`, of several constants any."""
         name, cast = _column(column)
         values = _values(constant) if name in (self.key.name, self.label) else None
-        if values is None or values.null_count:
+        if values is None:
             return ALL
+        if not len(values):
+            return Reach(())
         if name == self.label:
             known = op == "Eq" and cast is None and _texts(values)
             return Reach(labels=frozenset(values)) if known else ALL
@@ -188,7 +190,8 @@ def _constant(node: Any) -> bool:
 
 
 def _values(node: Any) -> pl.Series | None:
-    """The values of a constant; None if it is none."""
+    """The values of a constant but for nulls, of which no comparison is true of keys and labels;
+    None if it is no constant."""
     if not _constant(node):
         return None
     try:
@@ -196,7 +199,9 @@ def _values(node: Any) -> pl.Series | None:
     except (pl.exceptions.PolarsError, ValueError):
         return None
     values = found.to_series()
-    return values.explode() if isinstance(values.dtype, pl.List) else values
+    if isinstance(values.dtype, pl.List):
+        values = values.explode()
+    return values.drop_nulls()
 
 
 def _texts(values: pl.Series) -> bool:

@@ -14,6 +14,7 @@ from .errors import RangeError
 from .interval import EVERYTHING, Interval
 from .ledger import Ledger
 from .manifest import Manifest
+from .scan import Scan, check_polars
 from .schema import Schema
 from .view import View
 
@@ -83,9 +84,29 @@ class Readable:
         return self.frame(start, stop, **options)
 
     def df(self, start: Any = None, stop: Any = None, **options: Any) -> pl.DataFrame:
-        """As `frame`, as a `polars.DataFrame`."""
+        """As `frame`, as a `polars.DataFrame`. Raises `SchemaError` for columns of types that
+        Polars has not."""
+        check_polars(self.schema, self.schema.check_select(options.get("select")))
         table = self.frame(start, stop, **options)
         return pl.DataFrame(pl.from_arrow(table, rechunk=False))
+
+    def scan(self, *, as_of: Any = None, before: Any = None) -> pl.LazyFrame:
+        """The rows as a `polars.LazyFrame`, of which only what a query needs is read.
+
+        Columns, the first rows and what a predicate says of the first index column are sought in
+        the segments: no record batch without rows of it is decoded. The state is that of now, or
+        as of a moment, however often the frame is collected; once it was trimmed and collected by
+        `gc`, `DamagedError` is raised. Raises `SchemaError` for types that Polars has not.
+
+        >>> import polars as pl
+        >>> from lakota import Repo, Schema
+        >>> series = Repo().create_collection(Schema(n="int*", x="float"), "c") / "s"
+        >>> revisions = series.write({"n": [1, 2, 3], "x": [0.5, None, 1.5]})
+        >>> series.scan().filter(pl.col("n") > 1).select("x").collect()["x"].to_list()
+        [None, 1.5]
+        """
+        manifest = self._ledger.state(as_of, before)
+        return Scan(self._ledger.site, manifest, [self.label], detail=self.label).lazy()
 
     def tail(
         self,

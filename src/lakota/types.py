@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from .errors import RangeError, SchemaError
 
-__all__ = ["family", "parse_type", "physical_value", "physical_values", "type_name"]
+__all__ = ["family", "in_polars", "parse_type", "physical_value", "physical_values", "type_name"]
 
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _DAY = 86_400 * 10**9
@@ -168,6 +168,19 @@ def family(dtype: pa.DataType) -> str:
         word = re.split(r"[<\[(]", str(dtype))[0]
         raise SchemaError(f"type {dtype} is not supported: {_instead(word)}")
     return found
+
+
+def in_polars(dtype: pa.DataType) -> bool:
+    """Whether Polars has the type, under whatever name: it has no decimal256 and no intervals.
+
+    >>> in_polars(pa.decimal128(12, 2)), in_polars(pa.list_(pa.decimal256(12, 2)))
+    (True, False)
+    """
+    if pa.types.is_dictionary(dtype):
+        return in_polars(dtype.value_type)
+    if dtype.num_fields:
+        return all(in_polars(dtype.field(i).type) for i in range(dtype.num_fields))
+    return not pa.types.is_decimal256(dtype) and not pa.types.is_interval(dtype)
 
 
 def _instead(word: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from .overlay import Slice, rows
 from .region import Part, Region, explain, parts, settle
 from .site import Site
 
-__all__ = ["View"]
+__all__ = ["View", "gather"]
 
 Settled: TypeAlias = "Slice | pa.Table"
 
@@ -77,26 +77,37 @@ class View:
         return "\n".join(lines) or "no rows"
 
     def _settled(self, names: Sequence[str]) -> list[Settled]:
-        site = self.site
-        schema, index, opener = site.schema.arrow, site.schema.index, site.objects.segment
-        return [
-            settle(part, names, schema, index, opener) if isinstance(part, Region) else part
-            for part in self.parts()
-        ]
+        return _settled(self.site, self.parts(), names)
 
     def _table(self, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
-        site = self.site
-        stored = site.stored(names)
-        schema = pa.schema([site.schema.arrow.field(name) for name in stored])
-        if not any(isinstance(part, pa.Table) for part in found):
-            slices = [part for part in found if isinstance(part, Slice)]
-            table = rows(slices, schema, site.objects.segment)
-        else:
-            table = pa.concat_tables(
-                part if isinstance(part, pa.Table) else rows([part], schema, site.objects.segment)
-                for part in found
-            )
-        return table if stored == list(names) else table.rename_columns(list(names))
+        return _table(self.site, found, names)
+
+
+def gather(site: Site, found: Iterable[Part], names: Sequence[str]) -> pa.Table:
+    """The rows of plans, one after the other, with the columns `names`."""
+    return _table(site, _settled(site, found, site.stored(names)), names)
+
+
+def _settled(site: Site, found: Iterable[Part], names: Sequence[str]) -> list[Settled]:
+    schema, index, opener = site.schema.arrow, site.schema.index, site.objects.segment
+    return [
+        settle(part, names, schema, index, opener) if isinstance(part, Region) else part
+        for part in found
+    ]
+
+
+def _table(site: Site, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
+    stored = site.stored(names)
+    schema = pa.schema([site.schema.arrow.field(name) for name in stored])
+    if not any(isinstance(part, pa.Table) for part in found):
+        slices = [part for part in found if isinstance(part, Slice)]
+        table = rows(slices, schema, site.objects.segment)
+    else:
+        table = pa.concat_tables(
+            part if isinstance(part, pa.Table) else rows([part], schema, site.objects.segment)
+            for part in found
+        )
+    return table if stored == list(names) else table.rename_columns(list(names))
 
 
 def _window(found: Sequence[Settled], first: int, last: int | None) -> list[Settled]:

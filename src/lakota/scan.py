@@ -1,0 +1,210 @@
+"""Lazy scans: a series or a collection as a Polars LazyFrame, over the read path.
+
+Polars asks a scan for some columns, a predicate and a number of rows, and takes frame after frame
+until it has enough. Only segments and record batches are touched in which rows of the predicate
+can lie (`predicate`), of them only the columns asked for, and a frame is made when it is wanted:
+so what is larger than memory can be scanned. The state is that of the moment at which the scan
+was made. Rows come by label, then by key, and Polars is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import groupby, takewhile
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from polars.io.plugins import register_io_source
+
+from .errors import SchemaError
+from .extent import Extent
+from .interval import Interval
+from .manifest import Manifest
+from .overlay import Slice
+from .predicate import ALL, Reach, reach
+from .region import Part, Region, parts
+from .schema import Schema
+from .site import Site
+from .types import in_polars, type_name
+from .view import gather
+
+__all__ = ["Scan", "check_polars"]
+
+BATCH_ROWS = 131_072
+"""Rows of a frame, about, where Polars does not say how many it wants."""
+
+
+def check_polars(schema: Schema, names: Iterable[str]) -> None:
+    """That Polars has the types of these columns. Raises `SchemaError`."""
+    missing = [name for name in names if not in_polars(schema[name].type)]
+    if missing:
+        found = ", ".join(f"{name!r} ({type_name(schema[name].type)})" for name in missing)
+        raise SchemaError(
+            f"Polars has no type for column {found}: use frame() or arrow(), which return a "
+            "pyarrow.Table, or select other columns"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """The rows of some series in one state."""
+
+    site: Site
+    manifest: Manifest
+    labels: Sequence[str] | str
+    """Labels, or a pattern of the shell (`*`, `?`, `[abc]`) for labels."""
+    column: str | None = None
+    """Of the labels; None to leave them out."""
+    detail: str = ""
+    """What `explain()` shows."""
+
+    def lazy(self) -> pl.LazyFrame:
+        """The scan as a LazyFrame. Raises `SchemaError`."""
+        shown = self.site.shown
+        check_polars(shown, shown.names)
+        schema = dict(_frame(shown.arrow.empty_table()).schema)
+        order = list(shown.index)
+        if self.column is not None:
+            schema = {self.column: pl.String(), **schema}
+            order = [self.column, *order]
+        frame = register_io_source(
+            self.frames,
+            schema=schema,
+            validate_schema=True,
+            is_pure=True,
+            explain_name="lakota",
+            explain_detail=self.detail,
+        )
+        return frame.set_sorted(order)
+
+    def frames(
+        self,
+        columns: Sequence[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        """What Polars asks for: `columns` of the first `n_rows` rows, of which those that
+        `predicate` is true of, `batch_size` at a time."""
+        shown, left = self.site.shown, n_rows
+        own = [] if self.column is None else [self.column]
+        wanted = [*own, *shown.names] if columns is None else list(columns)
+        named = {*wanted, *(predicate.meta.root_names() if predicate is not None else ())}
+        names = [name for name in shown.names if name in named]
+        size = batch_size or BATCH_ROWS
+        # The first rows are counted before the predicate, so then all are needed.
+        bounds = ALL if n_rows is not None else reach(predicate, shown.arrow.field(0), self.column)
+        for chunk in self._chunks(bounds, size if n_rows is None else min(size, max(n_rows, 1))):
+            frame = self._frame(chunk, names)
+            if left is not None:
+                frame = frame.head(left)
+                left -= frame.height
+            if predicate is not None:
+                frame = frame.filter(predicate)
+            yield from frame.select(wanted).iter_slices(size)
+            if left == 0:
+                return
+
+    def _frame(self, chunk: Sequence[tuple[str, Part]], names: Sequence[str]) -> pl.DataFrame:
+        """The rows of a chunk, with their labels."""
+        counts = [len(part) for _, part in chunk if isinstance(part, Slice)]
+        if names or not counts:
+            frame = _frame(gather(self.site, _joined(chunk), names or self.site.shown.index))
+            counts = counts or [frame.height]
+            frame = frame.select(names)
+        else:
+            frame = pl.DataFrame(height=sum(counts))
+        if self.column is None:
+            first = self.site.shown.index[0]
+            return frame.with_columns(pl.col(first).set_sorted()) if first in names else frame
+        labels = pl.Series(self.column, [label for label, _ in chunk], pl.String)
+        if len(labels) > 1:
+            column = labels.gather(np.repeat(np.arange(len(labels)), counts))
+        else:
+            column = labels.new_from_index(0, counts[0])
+        return frame.insert_column(0, column.set_sorted())
+
+    def _chunks(self, bounds: Reach, size: int) -> Iterator[list[tuple[str, Part]]]:
+        """The plan, in pieces of about `size` rows: slices, or one region."""
+        waiting: list[tuple[str, Part]] = []
+        rows = 0
+        for label, part in self._parts(bounds, size):
+            alone = isinstance(part, Region)
+            count = 0 if isinstance(part, Region) else len(part)
+            if waiting and (alone or rows + count > size):
+                yield waiting
+                waiting, rows = [], 0
+            if alone:
+                yield [(label, part)]
+            else:
+                waiting.append((label, part))
+                rows += count
+        if waiting:
+            yield waiting
+
+    def _parts(self, bounds: Reach, size: int) -> Iterator[tuple[str, Part]]:
+        """The plan, label by label, in key order."""
+        index, opener = self.site.index, self.site.objects.segment
+        for label, interval, extents in self._extents(bounds):
+            for part in parts(extents, interval, index, opener):
+                if isinstance(part, Slice):
+                    step = opener(part.segment).batch_rows
+                    yield from ((label, piece) for piece in _cut(part, step, size))
+                else:
+                    yield label, part
+
+    def _extents(self, bounds: Reach) -> Iterator[tuple[str, Interval, list[Extent]]]:
+        """The extents of each label and interval within bounds."""
+        if not bounds.intervals:
+            return
+        labels = self.labels
+        if isinstance(labels, str) and bounds.labels is not None:
+            labels = sorted(label for label in bounds.labels if fnmatchcase(label, labels))
+        if not isinstance(labels, str):
+            for label in filter(bounds.takes, labels):
+                for interval in bounds.intervals:
+                    yield label, interval, self.manifest.select(label, interval)
+            return
+        literal = "".join(takewhile(lambda char: char not in "*?[", labels))
+        prefix = max(literal, bounds.prefix, key=len)
+        hull = Interval(bounds.intervals[0].lo, bounds.intervals[-1].hi)
+        found = self.manifest.across(hull, prefix)
+        for label, group in groupby(found, key=lambda e: e.label):
+            if not bounds.takes(label) or not fnmatchcase(label, labels):
+                continue
+            extents = list(group)
+            for interval in bounds.intervals:
+                near = [e for e in extents if e.lo < interval.hi and e.hi > interval.lo]
+                yield label, interval, near
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(table, rechunk=False))
+
+
+def _joined(chunk: Iterable[tuple[str, Part]]) -> Iterator[Part]:
+    """The parts of a chunk; slices that lie side by side as one."""
+    last: Slice | None = None
+    for _, part in chunk:
+        if isinstance(part, Region):
+            yield part
+        elif last is not None and replace(last, start=last.stop, stop=part.stop) == part:
+            last = replace(last, stop=part.stop)
+        else:
+            if last is not None:
+                yield last
+            last = part
+    if last is not None:
+        yield last
+
+
+def _cut(part: Slice, step: int, size: int) -> Iterator[Slice]:
+    """Slices of at most `size` rows, cut where batches of `step` rows end; at least one batch."""
+    start = part.start
+    while start < part.stop:
+        stop = min(part.stop, (start // step + max(size // step, 1)) * step)
+        yield replace(part, start=start, stop=stop)
+        start = stop
