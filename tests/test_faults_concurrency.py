@@ -217,11 +217,12 @@ def read(folder: str, seconds: float, told: Any) -> None:
         keys = fresh.frame()["n"].to_numpy()
         seen = len(keys)
         assert seen >= least, (seen, least)
-        assert seen == 0 or (keys[0] == 0 and keys[-1] == seen - 1)
-        assert seen % 10 == 0
-        assert len(series.frame(5, 15)) == min(10, max(seen - 5, 0))
+        assert keys.tolist() == list(range(seen)), keys
+        assert seen % 10 == 0, seen
+        middle = len(series.frame(5, 15))  # there may be more by now
+        assert min(10, max(seen - 5, 0)) <= middle <= 10, (middle, seen)
         reads += 1
-    assert reads > 10
+    assert reads > 1, reads
 
 
 @pytest.mark.parametrize("seconds", SECONDS)
@@ -234,7 +235,7 @@ def test_readers_beside_writer_defrag_trim_pack_and_gc_miss_nothing(
     together((append, args), (tidy, args), (read, args), (read, args))
     clct = Repo(tmp_path) / "c"
     clct.merge()
-    assert told.value > 20
+    assert told.value > 3
     assert rows(clct / "s") == [(n, float(n)) for n in range(told.value * 10)]
     assert intact(Repo(tmp_path))
 
@@ -299,10 +300,9 @@ def test_gc_takes_nothing_of_a_collection_that_the_registry_does_not_know(tmp_pa
     (clct / "s").write(numbers(0, 100))
     repo = Repo(tmp_path)
     other = repo.create_collection(SCHEMA, "other")
-    foreign = repo._site(clct.id, SCHEMA)
-    from lakota.sync import pull
-
-    pull(foreign, clct._site)
+    for info in list(source.store.list("")):
+        if not info.name.startswith(f"changelog/{'0' * 32}"):  # the registry
+            repo.store.put(info.name, source.store.get(info.name))
     repo.gc(grace=0)
     repo.pull(source)
     assert content(repo) == {"c": {"s": [(n, float(n)) for n in range(100)]}, other.label: {}}
