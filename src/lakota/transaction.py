@@ -11,7 +11,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -33,7 +33,7 @@ from .region import schema_of
 from .segment import Encoded, encode
 from .site import Joined, Site
 
-__all__ = ["Write", "commit", "publish", "relocate", "rename"]
+__all__ = ["Write", "commit", "publish", "relocate", "rename", "restore"]
 
 
 LAYERS_SEEN = 512
@@ -95,14 +95,24 @@ def _commit(site: Site, writes: Sequence[Write], author: str, message: str) -> l
 
 def relocate(site: Site, extents: Iterable[Extent], kind: str) -> list[Revision]:
     """Store the rows of `extents` anew, side by side; a child of all heads, one stamp later."""
+    return restore(site, lambda manifest, stamp: _move(site, extents, stamp), kind)
+
+
+def restore(
+    site: Site, pieces: Callable[[Manifest, int], Iterable[Piece]], kind: str
+) -> list[Revision]:
+    """Store rows that the heads have already at another place: `pieces` gives them for what the
+    heads hold together, placed at a stamp. A child of all heads, one stamp later."""
     with site.changelog.writing():
         heads = site.changelog.heads()
-        stamp = stamp_of(heads[-1]) + 1
-        moved = list(_move(site, extents, stamp))
+        if not heads:
+            return []
+        joined, stamp = site.joined(heads), stamp_of(heads[-1]) + 1
+        moved = list(pieces(joined.manifest, stamp))
         if not moved:
             return []
         document = {"author": "", "message": "", "kind": kind, "rows": sum(map(len, moved))}
-        return _store(site, heads, site.joined(heads), [], moved, stamp, document)
+        return _store(site, heads, joined, [], moved, stamp, document)
 
 
 def rename(
