@@ -254,6 +254,7 @@ def rewrite(manifest: Manifest, removed: Iterable[Extent], added: Iterable[Exten
         gone, come = _rewrite_level(root, manifest.load, level, gone, come, fresh)
     rows: Iterable[Any] = _merge(root.rows, root.keys, set(gone), come)
     top = _build(rows, root.level, fresh)
+    fresh.pop(root.name, None)  # where it is now one page of several
     top = _collapse(top, manifest.load, fresh)
     return Edit(top.name, _reachable(top, fresh))
 
@@ -294,6 +295,8 @@ def _rewrite_level(
             fresh[made.name] = made
             new_entries.append(made.entry())
     same = set(old_entries) & set(new_entries)
+    for entry in same:
+        fresh.pop(entry.name, None)
     up_gone = sorted(e.key for e in old_entries if e not in same)
     up_come = sorted((e for e in new_entries if e not in same), key=_key)
     return up_gone, up_come

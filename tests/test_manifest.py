@@ -1,0 +1,386 @@
+"""Manifests as pure values: what is visible, whatever the order of arrival; and the tree of pages,
+which depends on the extents alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from itertools import groupby, pairwise, permutations
+from typing import Any
+from unittest.mock import patch
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakota import page as page_module
+from lakota.digest import Digest
+from lakota.extent import (
+    ERASE,
+    NOWHERE,
+    REPLACE,
+    TRIM_HI,
+    TRIM_LO,
+    UPSERT,
+    Extent,
+    clusters,
+    resolve,
+)
+from lakota.interval import HIGH, LOW, Cut, Interval, after, before
+from lakota.manifest import EMPTY, Edit, Manifest, apply, changes, join, news, pages
+from lakota.page import Page
+
+INT = [pa.int64()]
+CUTS = [LOW, *(cut for n in range(6) for cut in (before(INT, (n,)), after(INT, (n,)))), HIGH]
+LABELS = ("a", "a\0", "b", "é")
+
+
+# ---- Extents as replicas could hold them: whole, cut, and moved to other places
+
+spans = st.tuples(st.integers(0, len(CUTS) - 2), st.integers(1, 5)).map(
+    lambda pair: (CUTS[pair[0]], CUTS[min(sum(pair), len(CUTS) - 1)])
+)
+
+
+@st.composite
+def writes(draw: st.DrawFn, label: str = "a") -> list[Extent]:
+    """Pieces of one write, at its first place or at a later one."""
+    stamp, tie = draw(st.integers(1, 5)), draw(st.integers(0, 1))
+    # What a write is follows from its name, and so do its places.
+    rng = random.Random(f"{label} {stamp} {tie}")
+    lo, hi = _span(rng)
+    kind, columns = rng.choice(
+        [(REPLACE, None)] * 3 + [(UPSERT, None), (UPSERT, ("x",)), (ERASE, None)]
+    )
+    length = rng.choice([0, 4]) if kind == REPLACE else 4
+    segment = rng.choice([b"s", b"t"]) * 16 if length else NOWHERE
+    home = Extent(
+        label, lo, hi, stamp, tie, kind, columns, 0, segment, 7 if length else 0, length, stamp
+    )
+    places = [home]
+    if length:
+        inside = [cut for cut in CUTS if lo <= cut <= hi]
+        for nth, placed in enumerate((stamp + 1, stamp + 2, stamp + 2)):
+            at = rng.randrange(len(inside) - 1)
+            end = rng.randrange(at + 1, len(inside))
+            places.append(
+                home._replace(
+                    lo=inside[at],
+                    hi=inside[end],
+                    placed=placed,
+                    segment=rng.choice([b"s", b"u"]) * 16,
+                    offset=nth * 3,
+                )
+            )
+    found = []
+    for nth, (start, stop) in draw(
+        st.lists(st.tuples(st.integers(0, 3), spans), min_size=1, max_size=3)
+    ):
+        place = places[nth % len(places)]
+        piece = _cut(place, max(start, place.lo), min(stop, place.hi))
+        found.append(piece if piece.lo < piece.hi else place)
+    return found
+
+
+def _span(rng: random.Random) -> tuple[Cut, Cut]:
+    at = rng.randrange(len(CUTS) - 1)
+    return CUTS[at], CUTS[rng.randrange(at + 1, len(CUTS))]
+
+
+def _cut(place: Extent, lo: Cut, hi: Cut) -> Extent:
+    """A piece of what lies at a place."""
+    trim = TRIM_LO * (lo > place.lo) | TRIM_HI * (hi < place.hi)
+    return place._replace(lo=lo, hi=hi, trim=trim if place.length else 0)
+
+
+one_label = st.lists(writes(), max_size=6).map(lambda found: [e for es in found for e in es])
+many_labels = st.lists(st.sampled_from(LABELS).flatmap(writes), max_size=12).map(
+    lambda found: [e for es in found for e in es]
+)
+
+
+# ---- What is visible: the law, point by point
+
+
+def seen_at(extents: Iterable[Extent], lo: Cut, hi: Cut) -> set[tuple[Any, ...]]:
+    """What is visible between two neighbouring cuts."""
+    here = [e for e in extents if e.lo <= lo and hi <= e.hi]
+    base = max((e for e in here if e.kind == REPLACE), key=lambda e: e.rank, default=None)
+    newer = [e for e in here if e.kind != REPLACE and (base is None or e.write > base.write)]
+    of_writes = [[e for e in newer if e.write == write] for write in {e.write for e in newer}]
+    tops = [max(places, key=lambda e: e.rank) for places in of_writes]
+    return {value(e) for e in [*([base] if base else []), *tops]}
+
+
+def value(e: Extent) -> tuple[Any, ...]:
+    return (e.kind, e.columns, *e.rank)
+
+
+@given(one_label)
+def test_the_newest_replace_is_visible_everywhere_and_upserts_newer_than_it(
+    extents: list[Extent],
+) -> None:
+    found = resolve(extents)
+    for lo, hi in pairwise(CUTS):
+        at = [value(e) for e in found if e.lo <= lo and hi <= e.hi]
+        assert len(at) == len(set(at))
+        assert set(at) == seen_at(extents, lo, hi)
+
+
+@given(one_label)
+def test_pieces_are_maximal_sorted_and_know_whether_their_ends_were_cut(
+    extents: list[Extent],
+) -> None:
+    found = resolve(extents)
+    keys = [e.key for e in found]
+    assert keys == sorted(set(keys))
+    for a, b in pairwise(sorted(found, key=lambda e: (repr(value(e)), e.lo))):
+        assert value(a) != value(b) or a.hi < b.lo
+    # An end of a piece is whole exactly where a source ends there, whole.
+    for e in found:
+        same = [s for s in extents if value(s) == value(e)]
+        whole_lo = any(s.lo == e.lo and not s.trim & TRIM_LO for s in same)
+        whole_hi = any(s.hi == e.hi and not s.trim & TRIM_HI for s in same)
+        trim = TRIM_LO * (not whole_lo) | TRIM_HI * (not whole_hi)
+        assert e.trim == (trim if e.length else 0)
+
+
+@given(one_label, st.randoms(use_true_random=False))
+def test_what_is_visible_depends_on_the_set_of_extents_alone(
+    extents: list[Extent], rng: random.Random
+) -> None:
+    expected = resolve(extents)
+    assert resolve(expected) == expected
+    shuffled = rng.sample(extents, len(extents))
+    assert resolve([*shuffled, *shuffled]) == expected
+    at = rng.randint(0, len(extents))
+    assert resolve([*resolve(shuffled[:at]), *resolve(shuffled[at:])]) == expected
+    so_far: list[Extent] = []
+    for e in shuffled:
+        so_far = resolve([*so_far, e])
+    assert so_far == expected
+
+
+@given(one_label)
+def test_clusters_are_the_groups_that_do_not_touch(extents: list[Extent]) -> None:
+    found = list(clusters(extents))
+    assert sorted(e for group in found for e in group) == sorted(extents)
+    hulls = [(min(e.lo for e in group), max(e.hi for e in group)) for group in found]
+    assert all(a[1] < b[0] for a, b in pairwise(hulls))
+    for group, (lo, hi) in zip(found, hulls, strict=True):
+        reached = lo
+        for e in sorted(group, key=lambda e: e.lo):
+            assert e.lo <= reached
+            reached = max(reached, e.hi)
+        assert reached == hi
+
+
+# ---- The tree
+
+
+class Forest:
+    """Pages in a dictionary."""
+
+    def __init__(self) -> None:
+        self.pages: dict[Digest, Page] = {}
+
+    def at(self, root: Digest) -> Manifest:
+        return Manifest(root, self.pages.__getitem__)
+
+    def grown(self, edit: Edit) -> Manifest:
+        self.pages.update(edit.pages)
+        return self.at(edit.root)
+
+    def of(self, extents: Iterable[Extent]) -> Manifest:
+        return self.grown(apply(self.at(EMPTY.name), extents))
+
+
+def resolved(extents: Iterable[Extent]) -> list[Extent]:
+    """What is visible of all labels."""
+    ordered = sorted(extents, key=lambda e: e.label)
+    groups = groupby(ordered, key=lambda e: e.label)
+    return [e for _, group in groups for e in resolve(list(group))]
+
+
+def names(manifest: Manifest) -> set[Digest]:
+    return {page.name for page in pages(manifest, set())}
+
+
+fanouts = st.sampled_from([2, 3, 48])
+
+
+def with_fanout(fanout: int) -> Any:
+    return patch.object(page_module, "FANOUT", fanout)
+
+
+@given(many_labels, fanouts, st.randoms(use_true_random=False))
+def test_a_manifest_depends_on_the_set_of_its_writes_alone(
+    extents: list[Extent], fanout: int, rng: random.Random
+) -> None:
+    with with_fanout(fanout):
+        forest = Forest()
+        expected = forest.of(extents)
+        assert list(expected.extents()) == resolved(extents)
+        shuffled = rng.sample(extents, len(extents))
+        manifest = forest.at(EMPTY.name)
+        while shuffled:
+            at = rng.randint(1, len(shuffled))
+            edit = apply(manifest, shuffled[:at])
+            assert not names(manifest) & edit.pages.keys()
+            manifest = forest.grown(edit)
+            assert names(manifest) >= edit.pages.keys()
+            shuffled = shuffled[at:]
+        assert manifest.root == expected.root
+        assert apply(manifest, extents) == Edit(manifest.root)
+        # The root is the one that the extents make without a history.
+        assert Forest().of(expected.extents()).root == expected.root
+
+
+@given(many_labels, many_labels, many_labels, fanouts)
+def test_joins_commute_associate_and_change_nothing_twice(
+    a: list[Extent], b: list[Extent], c: list[Extent], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        forest = Forest()
+        sides = [forest.of(extents) for extents in (a, b, c)]
+        joined = {
+            forest.grown(join(forest.grown(join(x, y)), z)).root for x, y, z in permutations(sides)
+        }
+        x, y, z = sides
+        joined.add(forest.grown(join(x, forest.grown(join(y, z)))).root)
+        assert joined == {forest.of([*a, *b, *c]).root}
+        (root,) = joined
+        for side in sides:
+            assert join(forest.at(root), side) == Edit(root)
+            assert forest.grown(join(side, forest.at(root))).root == root
+
+
+@given(many_labels, many_labels, many_labels, fanouts)
+def test_changes_and_news_are_the_differences(
+    both: list[Extent], a: list[Extent], b: list[Extent], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        forest = Forest()
+        first, second = forest.of([*both, *a]), forest.of([*both, *b])
+        lefts, rights = set(first.extents()), set(second.extents())
+        gone, come = changes(first, second)
+        assert gone == sorted(lefts - rights, key=lambda e: e.key)
+        assert come == sorted(rights - lefts, key=lambda e: e.key)
+        fresh, extents = news(first, second)
+        assert sorted(extents, key=lambda e: e.key) == come
+        have = {name: forest.pages[name] for name in names(first)}
+        sent = {page.name: page for page in fresh}
+        assert not have.keys() & sent.keys()
+        assert list(Manifest(second.root, {**have, **sent}.__getitem__).extents()) == sorted(
+            rights, key=lambda e: e.key
+        )
+
+
+@given(many_labels, st.sampled_from([*LABELS, "", "aa", "z"]), spans, fanouts)
+def test_looking_near_an_interval_finds_what_touches_it(
+    extents: list[Extent], label: str, span: tuple[Cut, Cut], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        manifest = Forest().of(extents)
+        own = [e for e in manifest.extents() if e.label == label]
+        lo, hi = interval = Interval(*span)
+        assert manifest.select(label, interval) == [e for e in own if e.lo < hi and e.hi > lo]
+        assert list(manifest.near(label, interval)) == [e for e in own if e.lo <= hi and e.hi >= lo]
+        assert list(manifest.before(label, lo)) == [e for e in own if e.lo < lo][::-1]
+        assert manifest.select(label) == own
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 199), st.integers(0, 120)), max_size=6),
+    fanouts,
+)
+def test_wide_writes_leave_the_pages_of_what_is_left(
+    wide: list[tuple[int, int]], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        forest = Forest()
+        manifest = forest.of(points(200))
+        for stamp, (n, width) in enumerate(wide, 1000):
+            replace = point("ab"[stamp % 2], n, stamp)._replace(hi=after(INT, (n + width,)))
+            edit = apply(manifest, [replace])
+            assert not names(manifest) & edit.pages.keys()
+            manifest = forest.grown(edit)
+        extents = list(manifest.extents())
+        assert Forest().of(extents).root == manifest.root
+        assert names(manifest) == names(Forest().of(extents))
+
+
+@given(many_labels, fanouts)
+def test_pages_are_read_back_as_they_were_made(extents: list[Extent], fanout: int) -> None:
+    with with_fanout(fanout):
+        forest = Forest()
+        manifest = forest.of(extents)
+        stored = {name: forest.pages[name].encode() for name in names(manifest)}
+
+        def load(name: Digest) -> Page:
+            return Page.decode(name, stored[name])
+
+        assert list(Manifest(manifest.root, load).extents()) == list(manifest.extents())
+
+
+# ---- Its size
+
+
+def point(label: str, n: int, stamp: int) -> Extent:
+    segment = stamp.to_bytes(16, "big")
+    lo, hi = before(INT, (n,)), after(INT, (n,))
+    return Extent(label, lo, hi, stamp, stamp % 97, REPLACE, None, 0, segment, 0, 1, stamp)
+
+
+def points(count: int) -> list[Extent]:
+    """So many writes of one row, of two series."""
+    return [point("ab"[n % 2], n, n + 1) for n in range(count)]
+
+
+def depth(manifest: Manifest) -> int:
+    return manifest.page().level + 1
+
+
+@pytest.mark.parametrize("where", ["anywhere", "at the end", "a new series"])
+def test_a_commit_rewrites_a_path_of_pages_whatever_the_size(where: str) -> None:
+    forest, rng = Forest(), random.Random(where)
+    manifest = forest.of(points(5000))
+    total = len(names(manifest))
+    rewritten = []
+    for stamp in range(10_000, 10_200):
+        label, n = {
+            "anywhere": ("ab"[stamp % 2], rng.randrange(5000)),
+            "at the end": ("b", stamp),
+            "a new series": (f"series {rng.random()}", 0),
+        }[where]
+        loaded: list[Digest] = []
+
+        def load(name: Digest, loaded: list[Digest] = loaded) -> Page:
+            loaded.append(name)
+            return forest.pages[name]
+
+        edit = apply(Manifest(manifest.root, load), [point(label, n, stamp)])
+        rewritten.append(len(edit.pages))
+        assert len(set(loaded)) <= 4 * depth(manifest)
+        manifest = forest.grown(edit)
+    # A path, and now and then a page that is cut in two or flows into its neighbour.
+    assert sum(rewritten) / len(rewritten) <= depth(manifest) + 0.5
+    assert max(rewritten) <= 3 * depth(manifest) < total / 4
+
+
+def test_comparing_large_manifests_reads_only_where_they_differ() -> None:
+    forest = Forest()
+    extents = points(5000)
+    first = forest.of(extents)
+    second = forest.of([*extents, point("a", 2500, 9999)])
+    loaded: list[Digest] = []
+
+    def load(name: Digest) -> Page:
+        loaded.append(name)
+        return forest.pages[name]
+
+    gone, come = changes(Manifest(first.root, load), Manifest(second.root, load))
+    assert (len(gone), len(come)) == (1, 1)
+    assert len(set(loaded)) <= 4 * depth(first)
