@@ -37,15 +37,16 @@ objects
 changelog
 moment
 site
-transaction
+transaction fold
 merge sync maintain ledger view
-bounds predicate
+bounds predicate origin
 scan
 reading
 gc check
 series
 bulk
 registry
+tags
 collection
 repo
 lakota

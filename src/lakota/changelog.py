@@ -154,16 +154,13 @@ class History:
 
     def ancestors(self, children: Iterable[Child]) -> set[Child]:
         """Those of `children` and all that led to them."""
-        parents: dict[Child, list[Child]] = {}
-        for parent, child in self.edges:
-            parents.setdefault(child, []).append(parent)
         found: set[Child] = set()
         queue = list(children)
         while queue:
             child = queue.pop()
             if child not in found:
                 found.add(child)
-                queue.extend(parents.get(child, ()))
+                queue.extend(self.parents_of.get(child, ()))
         return found
 
     def until(self, stamp: int) -> History:
@@ -177,6 +174,27 @@ class History:
         return self._past[1][at - 1] if at else ()
 
     @cached_property
+    def parents_of(self) -> dict[Child, tuple[Child, ...]]:
+        """Each state that there is a revision of, with what it was made on, sorted."""
+        found: dict[Child, list[Child]] = {}
+        for parent, child in sorted(self.edges):
+            found.setdefault(child, []).append(parent)
+        return {child: tuple(parents) for child, parents in found.items()}
+
+    @cached_property
+    def known_from(self) -> int:
+        """The stamp from which on all is known: before it, what the heads were may have been
+        forgotten, for there are revisions whose parents are not there."""
+        return max(
+            (
+                int(child[:16], 16)
+                for child, parents in self.parents_of.items()
+                if any(p != PHI and p not in self.parents_of for p in parents)
+            ),
+            default=0,
+        )
+
+    @cached_property
     def children(self) -> frozenset[Child]:
         """Every state that there is a revision of."""
         return frozenset(child for _, child in self.edges)
@@ -185,9 +203,7 @@ class History:
     def _past(self) -> tuple[list[Child], list[tuple[Child, ...]]]:
         """The children, sorted, and what the heads were once each of them was there. A child sorts
         after its parents."""
-        parents: dict[Child, list[Child]] = {}
-        for parent, child in self.edges:
-            parents.setdefault(child, []).append(parent)
+        parents = self.parents_of
         children = sorted(parents)
         heads: set[Child] = set()
         found = []
@@ -221,6 +237,7 @@ class Changelog:
         self._lock = threading.Lock()
         self._history = History()
         self._names: set[str] = set()
+        self._documents: dict[Child, Mapping[str, Any]] = {}
         self._mark: Hashable | None = None
         self._mark_seen = self._listed = 0.0
 
@@ -303,6 +320,14 @@ class Changelog:
     def document(self, revision: Revision) -> dict[str, Any]:
         """The document of a revision: author, message, kind, counts."""
         return self.read((revision.parent, revision.child))
+
+    def about(self, child: Child) -> Mapping[str, Any]:
+        """The document of the revisions that made a state, which all say the same. Kept."""
+        found = self._documents.get(child)
+        if found is None:
+            parent = self.history().parents_of[child][0]
+            found = self._documents[child] = self.read((parent, child))
+        return found
 
     # ---- Trimming
 

@@ -15,6 +15,7 @@ from .bounds import check_label
 from .bulk import bulk_writes
 from .changelog import Changelog, Child, Revision
 from .errors import AlreadyExistsError, InputError, LabelError, NotFoundError, SchemaError
+from .fold import folds
 from .interval import EVERYTHING
 from .ledger import Batch, Ledger
 from .manifest import Manifest
@@ -26,7 +27,8 @@ from .schema import Schema
 from .series import KVSeries, Series
 from .site import Site
 from .sync import pull
-from .transaction import Write, rename
+from .tags import Tags
+from .transaction import Write, rename, restore
 
 __all__ = ["Collection"]
 
@@ -40,7 +42,8 @@ class Collection:
         self.label = label
         self.id = collection_id
         self._registry = registry
-        self._ledger = Ledger(site)
+        self._tags = Tags(registry, collection_id)
+        self._ledger = Ledger(site, self._tags.all)
 
     @property
     def schema(self) -> Schema:
@@ -75,9 +78,9 @@ class Collection:
     def __contains__(self, label: object) -> bool:
         return isinstance(label, str) and bool(self.series(label))
 
-    def ls(self, *, as_of: Any = None, before: Any = None) -> list[str]:
+    def ls(self, *, as_of: Any = None, before: Any = None, merged: bool = False) -> list[str]:
         """The labels of the series that have rows, sorted."""
-        return self._ledger.read(as_of, before, self._labels)
+        return self._ledger.read(as_of, before, self._labels, merged)
 
     def scan(
         self,
@@ -86,6 +89,7 @@ class Collection:
         label: str = "label",
         as_of: Any = None,
         before: Any = None,
+        merged: bool = False,
     ) -> pl.LazyFrame:
         """The rows of many series as a `polars.LazyFrame`, by label, then by key; see
         `series.scan`.
@@ -111,7 +115,7 @@ class Collection:
             if not isinstance(labels, Iterable):
                 raise LabelError(f"labels={labels!r}: expected a list of labels, a pattern or None")
             labels = sorted({check_label(name) for name in labels})
-        manifest = self._ledger.state(as_of, before)
+        manifest = self._ledger.state(as_of, before, merged)
         return Scan(self._site, manifest, labels, label, self.label).lazy()
 
     def _labels(self, manifest: Manifest) -> list[str]:
@@ -267,6 +271,49 @@ class Collection:
                 other.series(series.label).write(_reshape(table, other.schema, defaults or {}))
         return batch.revisions
 
+    # ---- Tags
+
+    def tag(
+        self, name: str, revision: Revision | str | None = None, *, force: bool = False
+    ) -> None:
+        """Give a revision a name that `as_of=` and `before=` take, here and on every replica that
+        pulls the repo. `trim` keeps it.
+
+        `revision`: by default the newest head, which reads see. Raises `AlreadyExistsError` if
+        another revision has the name, unless `force`; `NotFoundError`; `LabelError`.
+
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(n="int*", x="float"), "c")
+        >>> revisions = (clct / "s").write({"n": [1], "x": [0.5]})
+        >>> clct.tag("published")
+        >>> revisions = (clct / "s").delete()
+        >>> (clct / "s").df(as_of="published").rows()
+        [(1, 0.5)]
+        """
+        self._tags.put(name, self._child(revision), force=force)
+
+    def tags(self) -> dict[str, str]:
+        """The revisions that have names: the child of each tag."""
+        return self._tags.all()
+
+    def untag(self, name: str) -> None:
+        """Take a name away. Raises `NotFoundError`."""
+        self._tags.remove(name)
+
+    def _child(self, revision: Revision | str | None) -> Child:
+        """The state that a revision or a tag names; the newest head for None."""
+        history = self.changelog.history()
+        if revision is None:
+            if not history.heads:
+                raise NotFoundError(f"collection {self.label!r} has no revision yet")
+            return history.heads[-1]
+        child = child_of(self._ledger.named(revision, "revision"))
+        if child not in history.children:
+            raise NotFoundError(
+                f"{revision!r} is no revision of collection {self.label!r}: see changelog.log()"
+            )
+        return Child(child)
+
     # ---- Schema
 
     def add_column(self, name: str, definition: str, default: Any = None) -> None:
@@ -308,7 +355,7 @@ class Collection:
         self.changelog.refresh()
 
     def trim(self, before: Any = None, *, grace: float = maintain.GRACE) -> int:
-        """Forget the revisions that no read as of `before` or later needs.
+        """Forget the revisions that no read as of `before` or later needs and that have no tag.
 
         `before`: a moment (default: `grace` seconds ago). The heads stay, and what was superseded
         less than `grace` seconds ago. Returns the number of revisions deleted; `repo.gc()` frees
@@ -316,15 +363,29 @@ class Collection:
         """
         if before is None:
             before = datetime.now().astimezone()
+        before = self._ledger.named(before, "before")
         child = child_of(before)
         stamp = int(child[:16], 16) if child else nanoseconds(before, what="before")
-        return maintain.trim(self._site, stamp, grace=grace)
+        return maintain.trim(self._site, stamp, grace=grace, kept=self._tags.all().values())
 
     def defrag(self, max_chunk: int = 4) -> list[Revision]:
         """Store each series that lies in more than `max_chunk` pieces anew, in one piece."""
         if max_chunk < 1:
             raise InputError(f"max_chunk={max_chunk}: expected at least 1")
         return maintain.defrag(self._site, max_chunk=max_chunk)
+
+    def fold(self, before: Any) -> list[Revision]:
+        """Make the upserts up to the moment `before` part of the rows that they lie over, so that
+        reads need not join them any more.
+
+        Call it only for a time up to which the writes of every replica have been pulled here: an
+        older write that arrives later no longer wins over the folded rows, as it would have won
+        over the rows below an upsert. Returns the new revisions.
+        """
+        child = child_of(before)
+        stamp = int(child[:16], 16) if child else nanoseconds(before, what="before") - 1
+        site = self._site
+        return restore(site, lambda m, placed: folds(site, m, stamp, placed), "fold")
 
     def squash(
         self, trim: Any = None, max_chunk: int = 4, *, grace: float = maintain.GRACE

@@ -4,7 +4,7 @@ writes that go into the open `multi()` block, if there is one, or else become a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from .changelog import Child, Revision
 from .errors import NotFoundError, RangeError
 from .manifest import Manifest
-from .moment import child_of, nanoseconds
+from .moment import child_of, is_name, nanoseconds
 from .objects import MissingObjectError
 from .site import Site
 from .transaction import Write, commit
@@ -45,11 +45,12 @@ class Ledger:
     """States and writes of one collection.
 
     `find` gives the site as it is now, with today's schema; it raises `NotFoundError` once the
-    collection was deleted.
+    collection was deleted. `tags` gives the revisions that have names.
     """
 
-    def __init__(self, find: Callable[[], Site]) -> None:
+    def __init__(self, find: Callable[[], Site], tags: Callable[[], Mapping[str, str]]) -> None:
         self._find = find
+        self._tags = tags
 
     @property
     def site(self) -> Site:
@@ -57,15 +58,28 @@ class Ledger:
 
     # ---- States
 
-    def state(self, as_of: Any = None, before: Any = None) -> Manifest:
+    def named(self, moment: Any, what: str = "as_of") -> Any:
+        """The revision that a tag names; any other moment as it is."""
+        if not is_name(moment):
+            return moment
+        tags = self._tags()
+        if moment not in tags:
+            raise NotFoundError(
+                f"{what}={moment!r} is neither a time in ISO 8601, nor a revision, nor a tag; "
+                f"the tags are: {', '.join(map(repr, tags)) or 'none'}"
+            )
+        return tags[moment]
+
+    def state(self, as_of: Any = None, before: Any = None, merged: bool = False) -> Manifest:
         """The manifest to read from.
 
-        By default the newest head. As of a time, or before one: all that was written by then,
-        whatever heads there were. As of a revision: what it holds.
+        By default the newest head, or with `merged` all heads. As of a time, or before one: all
+        that was written by then, whatever heads there were. As of a revision: what it holds.
         """
         history = self.site.changelog.history()
         if as_of is None and before is None:
-            return self.site.joined(history.heads[-1:]).manifest
+            return self.site.joined(history.heads if merged else history.heads[-1:]).manifest
+        as_of, before = self.named(as_of), self.named(before, "before")
         if as_of is not None and before is not None:
             raise RangeError(
                 f"as_of={as_of!r} and before={before!r}: expected one of them, as_of= to include "
@@ -78,6 +92,11 @@ class Ledger:
                 "changelog.log() for those that are"
             )
         if child is not None and before is None:
+            if merged:
+                raise RangeError(
+                    f"merged=True and as_of={as_of!r}: a revision is one state; expected a time, "
+                    "as of which all heads are read, or no as_of"
+                )
             return self.site.manifest(Child(child))
         if before is None:
             limit = nanoseconds(as_of)
@@ -85,24 +104,25 @@ class Ledger:
             limit = nanoseconds(before, what="before") - 1
         else:
             limit = int(child[:16], 16) - 1
-        heads = history.heads_until(limit)
-        if not heads and history.edges and self.site.changelog.trimmed():
+        if limit < history.known_from:
             raise NotFoundError(
-                f"nothing is known as of {as_of if before is None else before!r}: the history "
-                f"before {min(history.edges, key=lambda e: e[1])[1]} was trimmed"
+                f"what was known as of {as_of if before is None else before!r} is not here any "
+                f"more: revisions up to {history.known_from:016x} were trimmed, or never pulled"
             )
-        return self.site.joined(heads).manifest
+        return self.site.joined(history.heads_until(limit)).manifest
 
-    def read(self, as_of: Any, before: Any, act: Callable[[Manifest], T]) -> T:
+    def read(
+        self, as_of: Any, before: Any, act: Callable[[Manifest], T], merged: bool = False
+    ) -> T:
         """Run `act` on a state. If an object has gone meanwhile, because the history was trimmed
         and collected, again on the state that there is then."""
-        manifest = self.state(as_of, before)
+        manifest = self.state(as_of, before, merged)
         for _ in range(ATTEMPTS):
             try:
                 return act(manifest)
             except MissingObjectError:
                 self.site.changelog.refresh()
-                found = self.state(as_of, before)
+                found = self.state(as_of, before, merged)
                 if found.root == manifest.root:
                     raise
                 manifest = found

@@ -7,10 +7,10 @@ in place. None changes what a read of a kept revision gives.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from .changelog import Changelog, Edge, Revision, root_of, stamp_of
+from .changelog import Changelog, Child, Edge, History, Revision, root_of, stamp_of
 from .codecs import resolve
 from .compact import fragmented
 from .digest import Digest
@@ -31,11 +31,12 @@ WORKERS = 2
 DEFRAG_ROWS = 1 << 23
 
 
-def trim(site: Site, before: int, *, grace: float = GRACE) -> int:
+def trim(site: Site, before: int, *, grace: float = GRACE, kept: Iterable[str] = ()) -> int:
     """Forget the revisions that are needed for no read as of `before` (a stamp) or later.
 
-    Kept are the heads, what the heads were at `before`, and everything that was superseded less
-    than `grace` seconds ago, for a writer may be building on it. Returns how many were deleted.
+    Kept are the heads, what the heads were at `before`, the states `kept`, and everything that was
+    superseded less than `grace` seconds ago, for a writer may be building on it. Returns how many
+    were deleted.
     """
     history = site.changelog.history()
     ages = site.changelog.ages()
@@ -43,14 +44,35 @@ def trim(site: Site, before: int, *, grace: float = GRACE) -> int:
     for edge in history.edges:
         at = ages.get(edge, time.time())
         superseded[edge[0]] = min(at, superseded.get(edge[0], at))
-    kept = {*history.heads, *history.heads_until(before - 1)}
+    needed = {*kept, *history.heads, *history.heads_until(before - 1)}
     limit = time.time() - grace
     gone: list[Edge] = [
         (parent, child)
         for parent, child in history.edges
-        if stamp_of(child) < before and child not in kept and superseded.get(child, limit) <= limit
+        if stamp_of(child) < before
+        and child not in needed
+        and superseded.get(child, limit) <= limit
     ]
+    changelog = site.changelog
+    bridges = _bridges(history, gone)
+    changelog.write({(parent, child): changelog.about(child) for parent, child in bridges})
     return site.changelog.trim(gone, max((stamp_of(child) for _, child in gone), default=0))
+
+
+def _bridges(history: History, gone: Iterable[Edge]) -> Iterator[Edge]:
+    """An edge from each state that stays, but none of those made on it, to the next one that
+    stays: without it, it would be a head again."""
+    lost = {child for _, child in gone}
+    after: dict[Child, list[Child]] = {}
+    for parent, child in sorted(history.edges):
+        after.setdefault(parent, []).append(child)
+    for child in sorted(history.children - lost):
+        following = after.get(child, [])
+        if not following or not lost.issuperset(following):
+            continue
+        while lost.issuperset(following):  # heads stay, so this ends
+            following = sorted({later for c in following for later in after[c]})
+        yield child, min(c for c in following if c not in lost)
 
 
 def defrag(site: Site, *, max_chunk: int = 4) -> list[Revision]:

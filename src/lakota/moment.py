@@ -1,6 +1,6 @@
 """Moments of the past: what `as_of=` and `before=` accept.
 
-A moment is a time or a revision. Times without a zone are UTC, as in the data; a date is its
+A moment is a time, a revision or a tag. Times without a zone are UTC, as in the data; a date is its
 midnight; an int is nanoseconds since 1970, as a stamp.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import RangeError
 
-__all__ = ["child_of", "nanoseconds"]
+__all__ = ["child_of", "is_name", "nanoseconds"]
 
 _CHILD = re.compile(r"(?:[0-9a-f]{16}-[0-9a-f]{32}\.)?([0-9a-f]{16}-[0-9a-f]{32})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,6 +25,21 @@ def child_of(moment: Any) -> str | None:
     child = getattr(moment, "child", moment)
     match = _CHILD.fullmatch(child) if isinstance(child, str) else None
     return match[1] if match else None
+
+
+def is_name(moment: Any) -> bool:
+    """Whether it can only be the name of a tag: text that is neither a revision nor a time.
+
+    >>> is_name("v1"), is_name("2020-01-01")
+    (True, False)
+    """
+    if not isinstance(moment, str) or child_of(moment) is not None:
+        return False
+    try:
+        datetime.fromisoformat(moment)
+    except ValueError:
+        return True
+    return False
 
 
 def nanoseconds(moment: Any, *, what: str = "as_of") -> int:

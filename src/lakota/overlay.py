@@ -8,7 +8,7 @@ lie; only cut ends are searched for, by their key, in the one batch that holds t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,9 +24,11 @@ from .interval import Cut, Interval, before, parse_cut
 from .segment import Segment
 from .types import physical_values
 
-__all__ = ["Opener", "Slice", "count", "locate", "plan", "rows", "visible"]
+__all__ = ["ORIGIN", "Opener", "Slice", "count", "locate", "plan", "rows", "visible"]
 
 Opener = Callable[[Digest], Segment]
+ORIGIN = "lakota:origin"
+"""A column that no segment has: the origin of each row's slice, int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Slice:
     segment: Digest
     start: int
     stop: int
+    origin: int = 0
+    """The number of the write that they come from, for readers who number writes."""
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -46,18 +50,22 @@ def plan(
     interval: Interval,
     index: Sequence[pa.Field],
     open_segment: Opener,
+    origins: Mapping[tuple[int, int], int] | None = None,
 ) -> list[Slice]:
-    """The slices that make up `interval`, in key order; neighbours are joined."""
+    """The slices that make up `interval`, in key order; neighbours of one origin are joined.
+    `origins`: the numbers of the writes, if the reader wants to tell them apart."""
     found: list[Slice] = []
     for extent in extents:
         start, stop = visible(extent, interval, index, open_segment)
         if start >= stop:
             continue
         segment = Digest(extent.segment.hex())
-        if found and found[-1].segment == segment and found[-1].stop == start:
-            found[-1] = Slice(segment, found[-1].start, stop)
+        origin = 0 if origins is None else origins[extent.write]
+        last = found[-1] if found else None
+        if last and (last.segment, last.stop, last.origin) == (segment, start, origin):
+            found[-1] = Slice(segment, last.start, stop, origin)
         else:
-            found.append(Slice(segment, start, stop))
+            found.append(Slice(segment, start, stop, origin))
     return found
 
 
@@ -81,6 +89,8 @@ def visible(
 
 def rows(slices: Iterable[Slice], schema: pa.Schema, open_segment: Opener) -> pa.Table:
     """The table of the slices, with the columns of `schema`, one chunk per batch touched."""
+    if ORIGIN in schema.names:
+        return _with_origin(list(slices), schema, open_segment)
     batches = []
     for part in slices:
         segment = open_segment(part.segment)
@@ -90,6 +100,17 @@ def rows(slices: Iterable[Slice], schema: pa.Schema, open_segment: Opener) -> pa
         batches.extend(segment.slice(part.start, part.stop, names))
     bare = pa.schema([pa.field(field.name, field.type) for field in schema])
     return pa.Table.from_batches([_conform(batch, schema, bare) for batch in batches], bare)
+
+
+def _with_origin(parts: Sequence[Slice], schema: pa.Schema, open_segment: Opener) -> pa.Table:
+    at = schema.get_field_index(ORIGIN)
+    table = rows(parts, schema.remove(at), open_segment)
+    origins = np.repeat(
+        np.array([part.origin for part in parts], np.int64), [len(part) for part in parts]
+    )
+    if not table.num_columns:
+        return pa.table([origins], schema=schema)
+    return table.add_column(at, schema.field(at), pa.array(origins))
 
 
 def _conform(batch: pa.RecordBatch, schema: pa.Schema, bare: pa.Schema) -> pa.RecordBatch:

@@ -14,6 +14,8 @@ from .errors import RangeError
 from .interval import EVERYTHING, Interval
 from .ledger import Ledger
 from .manifest import Manifest
+from .origin import numbered, show_origins
+from .overlay import ORIGIN
 from .scan import Scan, check_polars
 from .schema import Schema
 from .view import View
@@ -55,13 +57,20 @@ class Readable:
         select: str | Sequence[str] | None = None,
         as_of: Any = None,
         before: Any = None,
+        merged: bool = False,
+        provenance: bool = False,
     ) -> pa.Table:
         """The rows between `start` and `stop` as a `pyarrow.Table`, without copying plain data.
 
         `limit`, `offset`: at most so many rows, after so many. `select`: only these columns.
         `as_of`: as it was known at a time, or in a revision; `before`: before it. Times without a
-        zone are UTC. While heads have diverged, reads see the newest head, and with `as_of` or
-        `before` a time all that was written until then.
+        zone are UTC. While heads have diverged, reads see the newest head; with `merged` all of
+        them, as `merge()` would join them; and with `as_of` or `before` a time all that was
+        written until then.
+
+        `provenance`: two more columns, `stamp` and `author`: when and by whom the last write that
+        touched the row was committed; null for an author whose revision was trimmed. If the schema
+        has such a column, theirs begins with an underscore.
 
         >>> from lakota import Repo, Schema
         >>> series = Repo().create_collection(Schema(n="int*", x="float"), "c") / "s"
@@ -75,9 +84,13 @@ class Readable:
         first, last = check_window(limit, offset)
 
         def act(manifest: Manifest) -> pa.Table:
-            return self.view(manifest, interval).table(names, first, last)
+            view = self.view(manifest, interval)
+            if not provenance:
+                return view.table(names, first, last)
+            view = numbered(view)
+            return show_origins(view, view.table((*names, ORIGIN), first, last))
 
-        return self._ledger.read(as_of, before, act)
+        return self._ledger.read(as_of, before, act, merged)
 
     def arrow(self, start: Any = None, stop: Any = None, **options: Any) -> pa.Table:
         """The same as `frame`."""
@@ -90,7 +103,7 @@ class Readable:
         table = self.frame(start, stop, **options)
         return pl.DataFrame(pl.from_arrow(table, rechunk=False))
 
-    def scan(self, *, as_of: Any = None, before: Any = None) -> pl.LazyFrame:
+    def scan(self, *, as_of: Any = None, before: Any = None, merged: bool = False) -> pl.LazyFrame:
         """The rows as a `polars.LazyFrame`, of which only what a query needs is read.
 
         Columns, the first rows and what a predicate says of the first index column are sought in
@@ -105,7 +118,7 @@ class Readable:
         >>> series.scan().filter(pl.col("n") > 1).select("x").collect()["x"].to_list()
         [None, 1.5]
         """
-        manifest = self._ledger.state(as_of, before)
+        manifest = self._ledger.state(as_of, before, merged)
         return Scan(self._ledger.site, manifest, [self.label], detail=self.label).lazy()
 
     def tail(
@@ -120,6 +133,8 @@ class Readable:
         select: str | Sequence[str] | None = None,
         as_of: Any = None,
         before: Any = None,
+        merged: bool = False,
+        provenance: bool = False,
     ) -> pa.Table:
         """The last `length` rows between `start` and `stop`; of these, `limit` and `offset`."""
         interval = interval_of(self.schema, start, stop, closed)
@@ -128,9 +143,13 @@ class Readable:
         length = check_count("length", length)
 
         def act(manifest: Manifest) -> pa.Table:
-            return self.view(manifest, interval).tail(names, length, first, last)
+            view = self.view(manifest, interval)
+            if not provenance:
+                return view.tail(names, length, first, last)
+            view = numbered(view)
+            return show_origins(view, view.tail((*names, ORIGIN), length, first, last))
 
-        return self._ledger.read(as_of, before, act)
+        return self._ledger.read(as_of, before, act, merged)
 
     def paginate(
         self,
@@ -144,6 +163,7 @@ class Readable:
         select: str | Sequence[str] | None = None,
         as_of: Any = None,
         before: Any = None,
+        merged: bool = False,
     ) -> Iterator[pa.Table]:
         """The rows of `frame`, at most `step` at a time, all of one state of the series."""
         interval = interval_of(self.schema, start, stop, closed)
@@ -156,7 +176,7 @@ class Readable:
         def act(manifest: Manifest) -> Iterator[pa.Table]:
             return self.view(manifest, interval).pages(names, step, first, last)
 
-        return self._ledger.read(as_of, before, act)
+        return self._ledger.read(as_of, before, act, merged)
 
     def count(
         self,
@@ -166,11 +186,12 @@ class Readable:
         closed: str = "left",
         as_of: Any = None,
         before: Any = None,
+        merged: bool = False,
     ) -> int:
         """How many rows there are between `start` and `stop`."""
         interval = interval_of(self.schema, start, stop, closed)
         return self._ledger.read(
-            as_of, before, lambda manifest: self.view(manifest, interval).count()
+            as_of, before, lambda manifest: self.view(manifest, interval).count(), merged
         )
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ Regions with little between them are taken as one, since a join has a price of i
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -21,7 +21,7 @@ import pyarrow.types as pat
 from .evolution import default_of
 from .extent import ERASE, REPLACE, Extent, clusters
 from .interval import Cut, Interval
-from .overlay import Opener, Slice, plan, rows
+from .overlay import ORIGIN, Opener, Slice, plan, rows
 from .patch import Layer, lay_over
 
 __all__ = ["Over", "Part", "Region", "explain", "parts", "schema_of", "settle"]
@@ -54,26 +54,30 @@ Part = Slice | Region
 
 
 def parts(
-    extents: Sequence[Extent], interval: Interval, index: Sequence[pa.Field], opener: Opener
+    extents: Sequence[Extent],
+    interval: Interval,
+    index: Sequence[pa.Field],
+    opener: Opener,
+    origins: Mapping[tuple[int, int], int] | None = None,
 ) -> list[Part]:
-    """The plan to read `interval`, in key order."""
+    """The plan to read `interval`, in key order. `origins`: as in `plan`."""
     over = [e for e in extents if e.kind != REPLACE]
     base = [e for e in extents if e.kind == REPLACE]
     if not over:
-        return list(plan(base, interval, index, opener))
+        return list(plan(base, interval, index, opener, origins))
     his = [e.hi for e in base]
     los = [e.lo for e in base]
 
     def cut(lo: Cut, hi: Cut) -> list[Slice]:
         near = base[bisect_right(his, lo) : bisect_left(los, hi)]
         wanted = Interval(max(interval.lo, lo), min(interval.hi, hi))
-        return plan(near, wanted, index, opener) if wanted else []
+        return plan(near, wanted, index, opener, origins) if wanted else []
 
     found: list[Part] = []
     at = interval.lo
     for hull, layers in _grouped(over, cut):
         found.extend(cut(at, hull.lo))
-        found.append(Region(tuple(cut(*hull)), _overs(layers, interval, index, opener)))
+        found.append(Region(tuple(cut(*hull)), _overs(layers, interval, index, opener, origins)))
         at = max(at, hull.hi)
     return [*found, *cut(at, interval.hi)]
 
@@ -96,7 +100,11 @@ def _grouped(
 
 
 def _overs(
-    layers: Iterable[Extent], interval: Interval, index: Sequence[pa.Field], opener: Opener
+    layers: Iterable[Extent],
+    interval: Interval,
+    index: Sequence[pa.Field],
+    opener: Opener,
+    origins: Mapping[tuple[int, int], int] | None,
 ) -> tuple[Over, ...]:
     """The layers by stamp; the pieces of one write lie side by side, so they make one."""
     found: list[Over] = []
@@ -104,7 +112,7 @@ def _overs(
     for _, pieces in groupby(by_stamp, key=lambda e: e.write):
         extents = list(pieces)
         kind, columns = extents[0].kind, extents[0].columns
-        slices = tuple(plan(extents, interval, index, opener))
+        slices = tuple(plan(extents, interval, index, opener, origins))
         if slices:
             carried = _carried(columns, slices[0], index, opener)
             found.append(Over(slices, carried, kind, columns is None))
@@ -159,6 +167,8 @@ def lazy_plan(
     layers = []
     for over in region.layers:
         carried = [name for name in values if name in over.carried]
+        if ORIGIN in values and over.kind != ERASE:
+            carried.append(ORIGIN)
         frame = source.lazy(over.slices, [*index, *carried])
         layers.append(Layer(frame, frozenset(carried), over.whole, over.kind == ERASE))
     return lay_over(base, layers, index, values, source.defaults(values))

@@ -36,6 +36,7 @@ from .schema import Schema
 from .site import Site
 from .store import Store, parse_uri
 from .sync import pull
+from .tags import Tags
 
 __all__ = ["Repo"]
 
@@ -249,6 +250,9 @@ class Repo:
             new = [fact for fact in joined if fact not in own]
             if new:
                 self._registry.record(entry.id, new, f"pull {label}")
+            tags, theirs = Tags(self._registry, entry.id), Tags(source._registry, entry.id).all()
+            for name in theirs.keys() - tags.all().keys():
+                tags.put(name, theirs[name], force=False)
 
     def merge(self) -> list[Revision]:
         """Join the heads of the registry and of every collection. Returns the new revisions."""

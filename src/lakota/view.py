@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from .interval import EVERYTHING, Interval
 from .manifest import Manifest
-from .overlay import Slice, rows
+from .overlay import ORIGIN, Slice, rows
 from .region import Part, Region, explain, parts, settle
 from .site import Site
 
@@ -27,13 +27,16 @@ class View:
     manifest: Manifest
     label: str
     interval: Interval = EVERYTHING
+    origins: Mapping[tuple[int, int], int] | None = None
+    """The numbers of writes, which the column `ORIGIN` then shows."""
 
     def parts(self) -> list[Part]:
         """The plan: slices of segments and regions with upserts, in key order."""
         if not self.interval:
             return []
         extents = self.manifest.select(self.label, self.interval)
-        return parts(extents, self.interval, self.site.index, self.site.objects.segment)
+        opener = self.site.objects.segment
+        return parts(extents, self.interval, self.site.index, opener, self.origins)
 
     def count(self) -> int:
         """The number of rows."""
@@ -41,12 +44,12 @@ class View:
 
     def table(self, names: Sequence[str], first: int = 0, last: int | None = None) -> pa.Table:
         """Rows `first` to `last`, with the columns `names`."""
-        stored = self.site.stored(names)
+        stored = _stored(self.site, names)
         return self._table(_window(self._settled(stored), first, last), names)
 
     def tail(self, names: Sequence[str], length: int, first: int, last: int | None) -> pa.Table:
         """Of the last `length` rows those from `first` to `last`."""
-        found = self._settled(self.site.stored(names))
+        found = self._settled(_stored(self.site, names))
         skip = max(sum(map(len, found)) - length, 0)
         return self._table(_window(_window(found, skip, None), first, last), names)
 
@@ -85,11 +88,21 @@ class View:
 
 def gather(site: Site, found: Iterable[Part], names: Sequence[str]) -> pa.Table:
     """The rows of plans, one after the other, with the columns `names`."""
-    return _table(site, _settled(site, found, site.stored(names)), names)
+    return _table(site, _settled(site, found, _stored(site, names)), names)
+
+
+def _stored(site: Site, names: Sequence[str]) -> list[str]:
+    return [name if name == ORIGIN else site.shown[name].source for name in names]
+
+
+def _schema(site: Site, stored: Sequence[str]) -> pa.Schema:
+    """The columns of the site, and what these names need besides."""
+    schema = site.schema.arrow
+    return schema.append(pa.field(ORIGIN, pa.int64())) if ORIGIN in stored else schema
 
 
 def _settled(site: Site, found: Iterable[Part], names: Sequence[str]) -> list[Settled]:
-    schema, index, opener = site.schema.arrow, site.schema.index, site.objects.segment
+    schema, index, opener = _schema(site, names), site.schema.index, site.objects.segment
     return [
         settle(part, names, schema, index, opener) if isinstance(part, Region) else part
         for part in found
@@ -97,8 +110,9 @@ def _settled(site: Site, found: Iterable[Part], names: Sequence[str]) -> list[Se
 
 
 def _table(site: Site, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
-    stored = site.stored(names)
-    schema = pa.schema([site.schema.arrow.field(name) for name in stored])
+    stored = _stored(site, names)
+    every = _schema(site, stored)
+    schema = pa.schema([every.field(name) for name in stored])
     if not any(isinstance(part, pa.Table) for part in found):
         slices = [part for part in found if isinstance(part, Slice)]
         table = rows(slices, schema, site.objects.segment)
@@ -120,7 +134,7 @@ def _window(found: Sequence[Settled], first: int, last: int | None) -> list[Sett
         stop = size if last is None else min(last - at, size)
         if start < stop:
             if isinstance(part, Slice):
-                kept.append(Slice(part.segment, part.start + start, part.start + stop))
+                kept.append(replace(part, start=part.start + start, stop=part.start + stop))
             else:
                 kept.append(part.slice(start, stop - start))
         at += size
