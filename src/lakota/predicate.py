@@ -62,7 +62,7 @@ class Reach:
         return label.startswith(self.prefix) and (self.labels is None or label in self.labels)
 
 
-ALL = Reach()
+ALL, NOTHING = Reach(), Reach(())
 
 
 def _common(first: frozenset[str] | None, second: frozenset[str] | None) -> frozenset[str] | None:
@@ -106,6 +106,8 @@ class _Walk:
 
     def walk(self, node: Any) -> Reach:
         match node:
+            case {"Literal": {"Scalar": {"Boolean": False} | {"Null": _}}}:
+                return NOTHING
             case {"BinaryExpr": {"left": left, "op": "And" | "LogicalAnd", "right": right}}:
                 return self.walk(left) & self.walk(right)
             case {"BinaryExpr": {"left": left, "op": "Or" | "LogicalOr", "right": right}}:
@@ -145,7 +147,7 @@ class _Walk:
         if values is None:
             return ALL
         if not len(values):
-            return Reach(())
+            return NOTHING
         if name == self.label:
             known = op == "Eq" and cast is None and _texts(values)
             return Reach(labels=frozenset(values)) if known else ALL

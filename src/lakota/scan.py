@@ -111,15 +111,14 @@ class Scan:
     def _frame(self, chunk: Sequence[tuple[str, Part]], names: Sequence[str]) -> pl.DataFrame:
         """The rows of a chunk, with their labels."""
         counts = [len(part) for _, part in chunk if isinstance(part, Slice)]
+        index = self.site.shown.index
         if names or not counts:
-            frame = _frame(gather(self.site, _joined(chunk), names or self.site.shown.index))
-            counts = counts or [frame.height]
-            frame = frame.select(names)
-        else:
-            frame = pl.DataFrame(height=sum(counts))
+            table = gather(self.site, _joined(chunk), names or index)
+            counts = counts or [table.num_rows]
+        frame = _frame(table) if names else pl.DataFrame(height=sum(counts))
         if self.column is None:
-            first = self.site.shown.index[0]
-            return frame.with_columns(pl.col(first).set_sorted()) if first in names else frame
+            first = pl.col(index[0])
+            return frame.with_columns(first.set_sorted()) if index[0] in names else frame
         labels = pl.Series(self.column, [label for label, _ in chunk], pl.String)
         if len(labels) > 1:
             column = labels.gather(np.repeat(np.arange(len(labels)), counts))
