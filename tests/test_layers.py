@@ -27,7 +27,7 @@ segment
 layout page
 manifest
 overlay compact
-patch
+patch compare
 region
 store.base
 store.memory store.local

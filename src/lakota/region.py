@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from .evolution import default_of
+from .compare import from_ordered, to_ordered
 from .extent import ERASE, REPLACE, Extent, clusters
 from .interval import Cut, Interval
 from .overlay import ORIGIN, Opener, Slice, plan, rows
@@ -146,7 +147,7 @@ def settle(
     region: Region, columns: Sequence[str], schema: pa.Schema, index: Sequence[str], opener: Opener
 ) -> pa.Table:
     """The rows of a region, with `columns` of `schema`, in their order."""
-    source = _Source([], schema, opener)
+    source = _Source([], schema, index, opener)
     plan = lazy_plan(region, columns, index, source)
     return source.table(plan.collect(), columns)
 
@@ -155,7 +156,7 @@ def explain(
     region: Region, columns: Sequence[str], schema: pa.Schema, index: Sequence[str], opener: Opener
 ) -> str:
     """The optimised Polars plan of a region."""
-    return lazy_plan(region, columns, index, _Source([], schema, opener)).explain()
+    return lazy_plan(region, columns, index, _Source([], schema, index, opener)).explain()
 
 
 def lazy_plan(
@@ -181,6 +182,7 @@ class _Source:
 
     tables: list[pa.Table]
     schema: pa.Schema
+    index: Sequence[str]
     opener: Opener
 
     def lazy(self, slices: Iterable[Slice], names: Sequence[str]) -> pl.LazyFrame:
@@ -189,10 +191,16 @@ class _Source:
         self.tables.append(table)
         numbers = pa.array(np.arange(first, first + table.num_rows))
         shown = []
-        for column in table.columns:
+        for name, column in zip(table.column_names, table.columns, strict=True):
             proxy = _proxy(column.type)
-            shown.append(numbers if proxy is None else column.cast(proxy))
+            if self._is_wide_key(name, column.type):
+                shown.append(to_ordered(column))
+            else:
+                shown.append(numbers if proxy is None else column.cast(proxy))
         return pl.LazyFrame(pa.table(shown, names=table.column_names))
+
+    def _is_wide_key(self, name: str, dtype: pa.DataType) -> bool:
+        return name in self.index and pat.is_decimal256(dtype)
 
     def defaults(self, names: Sequence[str]) -> dict[str, Any]:
         """The defaults of columns that have one, as Polars sees them."""
@@ -214,7 +222,9 @@ class _Source:
         columns = []
         for field, column in zip(schema, arrow.columns, strict=True):
             proxy = _proxy(field.type)
-            if proxy is None:
+            if self._is_wide_key(field.name, field.type):
+                columns.append(from_ordered(column, field.type))
+            elif proxy is None:
                 columns.append(self._pool(field).take(column.cast(pa.int64())))
             else:
                 columns.append(column.cast(proxy).cast(field.type))
