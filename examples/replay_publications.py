@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-import pyarrow as pa
 
 from lakota import Clock, Collection, Repo, Revision, Schema
 
@@ -108,12 +107,7 @@ def spans(table: pl.DataFrame) -> pl.DataFrame:
 
 def read(clct: Collection, as_of: datetime | Revision) -> pl.DataFrame:
     """The whole collection as it was, in the form in which it was published."""
-    labels = clct.ls(as_of=as_of)
-    tables = [clct.series(label).frame(as_of=as_of) for label in labels]
-    counts = pl.Series([table.num_rows for table in tables], dtype=pl.UInt32)
-    column = pl.select(pl.lit(pl.Series(LABEL, labels, pl.String)).repeat_by(counts).explode())
-    rows = pa.concat_tables([SCHEMA.arrow.empty_table(), *tables])
-    return column.hstack(pl.DataFrame(rows))
+    return clct.scan(label=LABEL, as_of=as_of).collect()
 
 
 def main() -> None:

@@ -62,6 +62,9 @@ def assert_published(clct: Collection, file: str, moments: Iterable[datetime]) -
     last = None
     for moment, expected in example.publications(DATA / file, moments):
         assert example.read(clct, moment).equals(expected), moment
+        label = expected[example.LABEL][0]
+        one = expected.filter(pl.col(example.LABEL) == label).drop(example.LABEL)
+        assert (clct / label).df(as_of=moment).equals(one), moment
         if last is not None:  # until the next one comes out, the last one stands
             just_before = moment - timedelta(microseconds=1)
             assert clct.ls(as_of=just_before) == last[example.LABEL].unique().sort().to_list()
