@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import RangeError
 
-__all__ = ["child_of", "is_name", "nanoseconds"]
+__all__ = ["child_of", "is_name", "nanoseconds", "through"]
 
 _CHILD = re.compile(r"(?:[0-9a-f]{16}-[0-9a-f]{32}\.)?([0-9a-f]{16}-[0-9a-f]{32})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,6 +70,17 @@ def nanoseconds(moment: Any, *, what: str = "as_of") -> int:
     extra = int(getattr(moment, "nanosecond", 0))  # a pandas Timestamp has more digits
     micros = int((moment - _EPOCH) // timedelta(microseconds=1))
     return micros * 1000 + extra
+
+
+def through(moment: Any) -> int:
+    """The last nanosecond that a time names: a datetime names a whole microsecond, so that as of
+    `revision.time` the revision is there.
+
+    >>> through("1970-01-01T00:00:00.000001")
+    1999
+    """
+    exact = isinstance(moment, (int, np.integer, np.datetime64)) or hasattr(moment, "nanosecond")
+    return nanoseconds(moment) + (0 if exact else 999)
 
 
 def _refused(moment: Any, what: str) -> RangeError:

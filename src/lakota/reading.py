@@ -79,8 +79,9 @@ class Readable:
         >>> series.frame(as_of=first[0])["x"].to_pylist()
         [0.5, None, 1.5]
         """
-        interval = interval_of(self.schema, start, stop, closed)
-        names = self.schema.check_select(select)
+        schema = self.schema
+        interval = interval_of(schema, start, stop, closed)
+        names = schema.check_select(select)
         first, last = check_window(limit, offset)
 
         def act(manifest: Manifest) -> pa.Table:
@@ -99,7 +100,8 @@ class Readable:
     def df(self, start: Any = None, stop: Any = None, **options: Any) -> pl.DataFrame:
         """As `frame`, as a `polars.DataFrame`. Raises `SchemaError` for columns of types that
         Polars has not."""
-        check_polars(self.schema, self.schema.check_select(options.get("select")))
+        schema = self.schema
+        check_polars(schema, schema.check_select(options.get("select")))
         table = self.frame(start, stop, **options)
         return pl.DataFrame(pl.from_arrow(table, rechunk=False))
 
@@ -137,8 +139,9 @@ class Readable:
         provenance: bool = False,
     ) -> pa.Table:
         """The last `length` rows between `start` and `stop`; of these, `limit` and `offset`."""
-        interval = interval_of(self.schema, start, stop, closed)
-        names = self.schema.check_select(select)
+        schema = self.schema
+        interval = interval_of(schema, start, stop, closed)
+        names = schema.check_select(select)
         first, last = check_window(limit, offset)
         length = check_count("length", length)
 
@@ -166,8 +169,9 @@ class Readable:
         merged: bool = False,
     ) -> Iterator[pa.Table]:
         """The rows of `frame`, at most `step` at a time, all of one state of the series."""
-        interval = interval_of(self.schema, start, stop, closed)
-        names = self.schema.check_select(select)
+        schema = self.schema
+        interval = interval_of(schema, start, stop, closed)
+        names = schema.check_select(select)
         first, last = check_window(limit, offset)
         step = check_count("step", step)
         if step == 0:
@@ -226,8 +230,9 @@ class Readable:
         before: Any = None,
     ) -> str:
         """How `frame` reads: which rows of which segments, and what is laid over them."""
-        interval = interval_of(self.schema, start, stop, closed)
-        names = self.schema.check_select(select)
+        schema = self.schema
+        interval = interval_of(schema, start, stop, closed)
+        names = schema.check_select(select)
         return self._ledger.read(
             as_of, before, lambda manifest: self.view(manifest, interval).explain(names)
         )
