@@ -27,7 +27,7 @@ segment
 layout page
 manifest
 overlay compact
-patch compare
+patch compare answer
 region
 store.base
 store.memory store.local
@@ -36,10 +36,13 @@ store
 objects
 changelog
 moment
-site
+site bounds
+view
+diff
 transaction fold
-merge sync maintain ledger view
-bounds predicate origin
+narrow
+merge sync maintain ledger
+predicate origin
 scan
 reading
 gc check

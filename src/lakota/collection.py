@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 import polars as pl
@@ -14,6 +16,7 @@ from . import evolution, maintain
 from .bounds import check_label
 from .bulk import bulk_writes
 from .changelog import Changelog, Child, Revision
+from .diff import differences, touched
 from .errors import AlreadyExistsError, InputError, LabelError, NotFoundError, SchemaError
 from .fold import folds
 from .interval import EVERYTHING
@@ -22,7 +25,7 @@ from .manifest import Manifest
 from .merge import merge
 from .moment import child_of, nanoseconds
 from .registry import Registry
-from .scan import Scan
+from .scan import Scan, check_polars
 from .schema import Schema
 from .series import KVSeries, Series
 from .site import Site
@@ -109,12 +112,7 @@ class Collection:
             raise SchemaError(
                 f"label={label!r}: expected a name that is not that of a column of the schema"
             )
-        if labels is None:
-            labels = "*"
-        elif not isinstance(labels, str):
-            if not isinstance(labels, Iterable):
-                raise LabelError(f"labels={labels!r}: expected a list of labels, a pattern or None")
-            labels = sorted({check_label(name) for name in labels})
+        labels = _chosen(labels)
         manifest = self._ledger.state(as_of, before, merged)
         return Scan(self._site, manifest, labels, label, self.label).lazy()
 
@@ -140,6 +138,7 @@ class Collection:
         frame: Any,
         label: str,
         *,
+        only_changes: bool = False,
         author: str | None = None,
         message: str = "",
     ) -> list[Revision]:
@@ -147,6 +146,7 @@ class Collection:
 
         `label` names the column that says to which series a row goes; the others are the
         schema's. Each series' rows replace what is between its first and its last key.
+        `only_changes`: as in `Series.write`.
 
         >>> from lakota import Repo, Schema
         >>> clct = Repo().create_collection(Schema(t="int*", x="float"), "weather")
@@ -156,7 +156,50 @@ class Collection:
         >>> clct.ls(), len(clct / "b")
         (['a', 'b'], 2)
         """
-        return self._ledger.write(bulk_writes(frame, label, self.schema), author, message)
+        writes = bulk_writes(frame, label, self.schema)
+        if only_changes:
+            writes = [replace(write, only_changes=True) for write in writes]
+        return self._ledger.write(writes, author, message)
+
+    def diff(
+        self,
+        a: Any,
+        b: Any = None,
+        labels: Sequence[str] | str | None = None,
+        *,
+        label: str = "label",
+    ) -> pl.DataFrame:
+        """The rows that differ between two moments, by label, then by key; `b`: by default now.
+
+        Columns: the label, the index columns, `change` (`added`, `removed` or `changed`), and of
+        each value column what it was at `a`, `x_before`, and at `b`, `x_after`. Rows that were
+        written anew with equal values are not in it; of rows with equal keys the first are
+        compared with the first. Only what the two states do not share is read. If a name is
+        taken, it begins with an underscore.
+
+        `labels`: a list of labels, or a pattern (`*`, `?`, `[abc]`), or None for all. `label`: the
+        name of the label's column.
+
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(n="int*", x="float"), "c")
+        >>> first, = (clct / "s").write({"n": [1, 2], "x": [0.5, 0.5]})
+        >>> last, = (clct / "s").write({"n": [1, 2, 3], "x": [0.5, 1.5, 2.5]})
+        >>> clct.diff(first).rows()
+        [('s', 2, 'changed', 0.5, 1.5), ('s', 3, 'added', None, 2.5)]
+        """
+        if not isinstance(label, str) or label in self.schema.index:
+            raise SchemaError(f"label={label!r}: expected a name that no index column has")
+        check_polars(self.schema, self.schema.names)
+        chosen = _chosen(labels)
+
+        def wanted(name: str) -> bool:
+            return fnmatchcase(name, chosen) if isinstance(chosen, str) else name in chosen
+
+        def act(old: Manifest) -> pl.DataFrame:
+            new = self._ledger.state(b)
+            return differences(self._site, old, new, list(touched(old, new, wanted)), label)
+
+        return self._ledger.read(a, None, act)
 
     def delete(self, *labels: str, author: str | None = None, message: str = "") -> list[Revision]:
         """Delete series. Past revisions keep them. Raises `NotFoundError`."""
@@ -401,6 +444,17 @@ class Collection:
         bytes before and after."""
         self.defrag()
         return maintain.pack(self._site, set())
+
+
+def _chosen(labels: Sequence[str] | str | None) -> Sequence[str] | str:
+    """Labels, or a pattern for labels."""
+    if labels is None:
+        return "*"
+    if isinstance(labels, str):
+        return labels
+    if not isinstance(labels, Iterable):
+        raise LabelError(f"labels={labels!r}: expected a list of labels, a pattern or None")
+    return sorted({check_label(name) for name in labels})
 
 
 def _reshape(table: pa.Table, schema: Schema, defaults: Mapping[str, Any]) -> pa.Table:

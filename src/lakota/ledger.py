@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from .changelog import Child, Revision
 from .errors import NotFoundError, RangeError
 from .manifest import Manifest
-from .moment import child_of, is_name, nanoseconds
+from .moment import child_of, is_name, nanoseconds, through
+from .narrow import narrowed
 from .objects import MissingObjectError
 from .site import Site
 from .transaction import Write, commit
@@ -76,9 +78,10 @@ class Ledger:
         By default the newest head, or with `merged` all heads. As of a time, or before one: all
         that was written by then, whatever heads there were. As of a revision: what it holds.
         """
-        history = self.site.changelog.history()
+        site = self.site
+        history = site.changelog.history()
         if as_of is None and before is None:
-            return self.site.joined(history.heads if merged else history.heads[-1:]).manifest
+            return site.joined(history.heads if merged else history.heads[-1:]).manifest
         as_of, before = self.named(as_of), self.named(before, "before")
         if as_of is not None and before is not None:
             raise RangeError(
@@ -97,9 +100,9 @@ class Ledger:
                     f"merged=True and as_of={as_of!r}: a revision is one state; expected a time, "
                     "as of which all heads are read, or no as_of"
                 )
-            return self.site.manifest(Child(child))
+            return site.manifest(Child(child))
         if before is None:
-            limit = nanoseconds(as_of)
+            limit = through(as_of)
         elif child is None:
             limit = nanoseconds(before, what="before") - 1
         else:
@@ -109,7 +112,7 @@ class Ledger:
                 f"what was known as of {as_of if before is None else before!r} is not here any "
                 f"more: revisions up to {history.known_from:016x} were trimmed, or never pulled"
             )
-        return self.site.joined(history.heads_until(limit)).manifest
+        return site.joined(history.heads_until(limit)).manifest
 
     def read(
         self, as_of: Any, before: Any, act: Callable[[Manifest], T], merged: bool = False
@@ -138,7 +141,7 @@ class Ledger:
         stored = _stored(site, writes)
         batch = self.open_batch()
         if batch is None:
-            return commit(site, stored, author=author, message=message)
+            return self._commit(site, stored, author, message)
         batch.writes.extend(stored)
         return []
 
@@ -165,7 +168,14 @@ class Ledger:
             yield batch
         finally:
             _OPEN.reset(token)
-        batch.revisions = commit(self.site, batch.writes, author=author, message=message)
+        batch.revisions = self._commit(self.site, batch.writes, author, message)
+
+    @staticmethod
+    def _commit(
+        site: Site, writes: Sequence[Write], author: str | None, message: str
+    ) -> list[Revision]:
+        narrow = partial(narrowed, site) if any(w.only_changes for w in writes) else None
+        return commit(site, writes, author=author, message=message, narrow=narrow)
 
 
 def _stored(site: Site, writes: Sequence[Write]) -> Sequence[Write]:

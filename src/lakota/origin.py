@@ -15,16 +15,15 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from .answer import free_names, times
 from .changelog import Child, stamp_of
 from .extent import Extent
 from .overlay import ORIGIN
 from .site import Site
 from .view import View
 
-__all__ = ["MOMENT", "Origin", "free_names", "numbered", "origins", "show_origins"]
+__all__ = ["Origin", "numbered", "origins", "show_origins"]
 
-MOMENT = pa.timestamp("ns", "UTC")
-"""The type of stamps in frames: exact, and a time."""
 SPREAD = 1 << 20
 """How many stamps a revision may have given out: the writes of one label in one commit."""
 
@@ -84,23 +83,7 @@ def show_origins(view: View, table: pa.Table) -> pa.Table:
     at = table.column_names.index(ORIGIN)
     numbers, table = table.column(at), table.remove_column(at)
     stamp, author = free_names(["stamp", "author"], table.column_names)
-    stamps = pa.array([origin.stamp for origin in ordered], MOMENT)
+    stamps = times(origin.stamp for origin in ordered)
     authors = pa.array([origin.author for origin in ordered], pa.string())
     table = table.append_column(stamp, stamps.take(numbers))
     return table.append_column(author, authors.take(numbers))
-
-
-def free_names(wanted: Sequence[str], taken: Iterable[str]) -> list[str]:
-    """Names for columns beside others: with as many underscores before them as it takes.
-
-    >>> free_names(["stamp", "author"], ["n", "author"])
-    ['stamp', '_author']
-    """
-    used = set(taken)
-    found = []
-    for name in wanted:
-        while name in used:
-            name = f"_{name}"
-        used.add(name)
-        found.append(name)
-    return found

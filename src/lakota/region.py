@@ -18,8 +18,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.types as pat
 
-from .evolution import default_of
 from .compare import from_ordered, to_ordered
+from .evolution import default_of
 from .extent import ERASE, REPLACE, Extent, clusters
 from .interval import Cut, Interval
 from .overlay import ORIGIN, Opener, Slice, plan, rows

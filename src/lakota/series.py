@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,7 @@ class Series(_Writable):
         stop: Any = None,
         *,
         closed: str = "both",
+        only_changes: bool = False,
         author: str | None = None,
         message: str = "",
     ) -> list[Revision]:
@@ -122,6 +124,11 @@ class Series(_Writable):
         `start`, `stop`: by default the first and the last key of the frame, both included. A
         frame without rows needs both and deletes what is between them; without them it does
         nothing.
+
+        `only_changes`: write only the rows that differ from what is there, and delete those that
+        are no longer there; if none differ, there is no revision. Reads see the same as after a
+        plain write. Rows that are not written do not win over writes of others that this repo
+        does not know yet.
 
         Returns the new revisions (several if heads had diverged); inside `multi()` none, they
         come with the block. Raises `FrameError` or `RangeError` and changes nothing.
@@ -140,7 +147,7 @@ class Series(_Writable):
             interval = self._fit(table, interval, start is None, stop is None)
         if not interval:
             return []
-        write = Write(self.label, interval, table, 0, table.num_rows)
+        write = Write(self.label, interval, table, 0, table.num_rows, only_changes=only_changes)
         return self._ledger.write([write], author, message)
 
     def delete(
@@ -196,9 +203,18 @@ class KVSeries(_Writable):
     [('b', 'Ghent')]
     """
 
-    def write(self, frame: Any, *, author: str | None = None, message: str = "") -> list[Revision]:
-        """The same as `upsert`."""
-        return self.upsert(frame, author=author, message=message)
+    def write(
+        self,
+        frame: Any,
+        *,
+        only_changes: bool = False,
+        author: str | None = None,
+        message: str = "",
+    ) -> list[Revision]:
+        """The same as `upsert`; with `only_changes` of those rows only that differ from what is
+        there."""
+        writes = [replace(w, only_changes=only_changes) for w in self._upserts(frame)]
+        return self._ledger.write(writes, author, message)
 
     def delete(self, *keys: Any, author: str | None = None, message: str = "") -> list[Revision]:
         """Delete the rows of these keys: values, or tuples if the index has several columns."""

@@ -33,7 +33,7 @@ from .region import schema_of
 from .segment import Encoded, encode
 from .site import Joined, Site
 
-__all__ = ["Write", "commit", "publish", "relocate", "rename", "restore"]
+__all__ = ["Narrow", "Write", "commit", "publish", "relocate", "rename", "restore"]
 
 
 LAYERS_SEEN = 512
@@ -57,25 +57,43 @@ class Write:
     stop: int
     kind: int = REPLACE
     columns: tuple[str, ...] | None = None
+    only_changes: bool = False
+    """Whether `Narrow` may reduce it to what differs from what is there."""
+
+
+Narrow = Callable[[Manifest, Sequence[Write]], Sequence[Write]]
+"""What remains of writes that are made on a manifest."""
 
 
 def commit(
-    site: Site, writes: Sequence[Write], *, author: str | None = None, message: str = ""
+    site: Site,
+    writes: Sequence[Write],
+    *,
+    author: str | None = None,
+    message: str = "",
+    narrow: Narrow | None = None,
 ) -> list[Revision]:
-    """Store `writes`, in their order, as one revision on all heads. Returns its edges."""
+    """Store `writes`, in their order, as one revision on all heads. Returns its edges; none if
+    there is nothing to write, or `narrow` leaves nothing."""
     if not writes:
         return []
     author = default_author() if author is None else author
     _check_texts(author=author, message=message)
     with site.changelog.writing():
-        return _commit(site, writes, author, message)
+        return _commit(site, writes, author, message, narrow)
 
 
-def _commit(site: Site, writes: Sequence[Write], author: str, message: str) -> list[Revision]:
+def _commit(
+    site: Site, writes: Sequence[Write], author: str, message: str, narrow: Narrow | None
+) -> list[Revision]:
     heads = site.changelog.heads()
     if heads:
         site.clock.observe(stamp_of(heads[-1]))
     joined = site.joined(heads)
+    if narrow is not None:
+        writes = narrow(joined.manifest, writes)
+        if not writes:
+            return []
     ordered = list(_in_order(writes))
     last = max(nth for nth, _ in ordered)
     first = site.clock.tick(last + 1)

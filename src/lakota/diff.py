@@ -1,0 +1,150 @@
+"""What differs between two states: rows that were added, removed or changed.
+
+Extents that both states have are not looked at, nor the pages that hold them. The rows of what is
+left, of all series together, are two tables with the number of their stretch beside them, and one
+join finds which differ. Rows that were written anew with equal values do not: null equals null,
+NaN equals NaN, other values where their bits are equal. Of rows with equal keys the first are
+compared with the first, the second with the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from .answer import as_frame, free_names, take
+from .compare import key_column, value_column
+from .extent import Extent, clusters
+from .interval import Interval
+from .manifest import Manifest, changes
+from .overlay import ORIGIN
+from .region import Part, parts
+from .site import Site
+from .view import gather
+
+__all__ = ["Stretch", "Together", "compared", "differences", "stack", "touched"]
+
+CHANGE = pl.Enum(["added", "removed", "changed"])
+JOB, NTH, LEFT, RIGHT, SAME = "job", "nth", "left", "right", "same"
+
+
+class Stretch(NamedTuple):
+    """A part of a series."""
+
+    label: str
+    interval: Interval
+
+
+class Together(NamedTuple):
+    """Rows of two states, matched."""
+
+    before: pa.Table
+    after: pa.Table
+    pairs: pl.DataFrame
+    """`job`: the number of the stretch, `left` and `right`: the rows of `before` and `after`, null
+    where there is none, `same`: whether the values are equal. By stretch, then by key."""
+    repeated: frozenset[int]
+    """The stretches with equal keys."""
+
+
+def touched(
+    old: Manifest, new: Manifest, wanted: Callable[[str], bool] = lambda label: True
+) -> Iterator[Stretch]:
+    """The stretches in which two states may differ."""
+    gone, come = changes(old, new)
+    # A compaction changes places only.
+    same = {_said(e) for e in gone} & {_said(e) for e in come}
+    extents = [e for e in (*gone, *come) if _said(e) not in same and wanted(e.label)]
+    by_label = sorted(extents, key=lambda e: e.label)
+    for label, group in groupby(by_label, key=lambda e: e.label):
+        for cluster in clusters(group):
+            yield Stretch(label, Interval(cluster[0].lo, max(e.hi for e in cluster)))
+
+
+def _said(e: Extent) -> tuple[object, ...]:
+    return (e.label, e.lo, e.hi, e.write, e.kind, e.columns)
+
+
+def stack(site: Site, jobs: Sequence[tuple[Manifest, Stretch]], names: Sequence[str]) -> pa.Table:
+    """The rows of all stretches, one after the other; `ORIGIN` is the number of the stretch."""
+    found: list[Part] = []
+    index, opener = site.index, site.objects.segment
+    for number, (manifest, (label, interval)) in enumerate(jobs):
+        extents = manifest.select(label, interval)
+        numbers = dict.fromkeys((e.write for e in extents), number)
+        found.extend(parts(extents, interval, index, opener, numbers))
+    return gather(site, found, (*names, ORIGIN))
+
+
+def compared(
+    before: pa.Table, after: pa.Table, index: Sequence[str], values: Sequence[str]
+) -> Together:
+    """Match the rows of two stacks by stretch and key."""
+    left, right = _shown(before, index, values, LEFT), _shown(after, index, values, RIGHT)
+    keys = [JOB, *(f"k{i}" for i in range(len(index)))]
+    repeated = {*_repeated(left, keys), *_repeated(right, keys)}
+    if repeated:
+        nth = pl.int_range(pl.len()).over(keys).alias(NTH)
+        left, right = left.with_columns(nth), right.with_columns(nth)
+        keys.append(NTH)
+    joined = left.join(right, on=keys, how="full", coalesce=True, suffix="'").sort(keys)
+    same = [pl.col(f"v{i}").eq_missing(pl.col(f"v{i}'")) for i in range(len(values))]
+    both = pl.col(LEFT).is_not_null() & pl.col(RIGHT).is_not_null()
+    pairs = joined.select(JOB, LEFT, RIGHT, pl.all_horizontal(both, *same).alias(SAME))
+    return Together(before, after, pairs, frozenset(repeated))
+
+
+def _shown(table: pa.Table, index: Sequence[str], values: Sequence[str], row: str) -> pl.DataFrame:
+    columns = {JOB: value_column(table.column(ORIGIN))}
+    columns.update((f"k{i}", key_column(table.column(n))) for i, n in enumerate(index))
+    columns.update((f"v{i}", value_column(table.column(n))) for i, n in enumerate(values))
+    columns[row] = pl.Series(np.arange(table.num_rows))
+    return pl.DataFrame(columns)
+
+
+def _repeated(rows: pl.DataFrame, keys: Sequence[str]) -> list[int]:
+    """The stretches in which a row has the key of the one before it."""
+    again = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in keys)
+    return rows.filter(again)[JOB].unique().to_list()
+
+
+def differences(
+    site: Site, old: Manifest, new: Manifest, stretches: Sequence[Stretch], label: str
+) -> pl.DataFrame:
+    """The rows of `stretches` that differ, as `Collection.diff` shows them."""
+    shown = site.shown
+    found = compared(
+        stack(site, [(old, stretch) for stretch in stretches], shown.names),
+        stack(site, [(new, stretch) for stretch in stretches], shown.names),
+        shown.index,
+        shown.values,
+    )
+    pairs = found.pairs.filter(~pl.col(SAME))
+    left, right = pairs[LEFT], pairs[RIGHT]
+    labels = pa.chunked_array([[stretch.label for stretch in stretches]], pa.string())
+    columns = {label: take(labels, pairs[JOB])}
+    # A key is taken from whichever side has the row.
+    either = right.fill_null(left + found.after.num_rows)
+    for name in shown.index:
+        both = [*found.after.column(name).chunks, *found.before.column(name).chunks]
+        columns[name] = take(pa.chunked_array(both, shown[name].type), either)
+    ends = [f"{name}_{side}" for name in shown.values for side in ("before", "after")]
+    change, *names = free_names(["change", *ends], columns)
+    frame = pairs.select(
+        pl.when(pl.col(LEFT).is_null())
+        .then(pl.lit("added"))
+        .when(pl.col(RIGHT).is_null())
+        .then(pl.lit("removed"))
+        .otherwise(pl.lit("changed"))
+    )
+    columns[change] = frame.to_series().to_arrow()
+    sides = ((found.before, left), (found.after, right))
+    taken = [take(side.column(n), rows) for n in shown.values for side, rows in sides]
+    return as_frame({**columns, **dict(zip(names, taken, strict=True))}).with_columns(
+        pl.col(change).cast(CHANGE)
+    )

@@ -1,0 +1,140 @@
+"""Writes of which only what differs becomes extents: `only_changes=True`.
+
+Before a commit stores its writes, those that ask for it are compared with what the commit builds
+on, all series in one join. What remains of a write is the least that gives the same content:
+
+- nothing, where nothing differs;
+- a replace for each run of rows that differ with none between them that does not, if there are at
+  most `RUNS` of them: so a series that grows is read without a join;
+- otherwise one upsert of the rows that are new or changed, and a deletion of the keys that are
+  gone;
+- the whole write, where keys are equal to each other, or another write of the same commit says
+  something of the series.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from .bounds import key_cuts
+from .diff import JOB, LEFT, RIGHT, SAME, Stretch, Together, compared, stack
+from .extent import ERASE, REPLACE, UPSERT
+from .interval import Interval
+from .manifest import Manifest
+from .overlay import ORIGIN
+from .site import Site
+from .transaction import Write
+
+__all__ = ["narrowed"]
+
+RUNS = 8
+RUN = "run"
+
+
+def narrowed(site: Site, manifest: Manifest, writes: Sequence[Write]) -> list[Write]:
+    """What remains of `writes` that are made on `manifest`."""
+    said = Counter(write.label for write in writes)
+    alone = [w.only_changes and w.kind != ERASE and said[w.label] == 1 for w in writes]
+    found = [w for w, is_alone in zip(writes, alone, strict=True) if not is_alone]
+    chosen = [w for w, is_alone in zip(writes, alone, strict=True) if is_alone]
+    chosen.sort(key=_form)
+    for _, group in groupby(chosen, key=_form):
+        found.extend(_differing(site, manifest, list(group)))
+    return found
+
+
+def _form(write: Write) -> tuple[object, ...]:
+    return (write.kind, tuple(write.table.column_names))
+
+
+def _differing(site: Site, manifest: Manifest, writes: Sequence[Write]) -> Iterator[Write]:
+    """What remains of writes of one kind and with the same columns."""
+    names = writes[0].table.column_names
+    index = site.schema.index
+    stored = replace(site, shown=site.schema)  # below the facades there are stored names only
+    jobs = [(manifest, Stretch(w.label, w.interval)) for w in writes]
+    found = compared(
+        stack(stored, jobs, names), _stacked(writes), index, [n for n in names if n not in index]
+    )
+    pairs = found.pairs
+    if writes[0].kind == UPSERT:
+        pairs = pairs.filter(pl.col(RIGHT).is_not_null())
+    pairs = pairs.with_columns(pl.col(SAME).cast(pl.Int64).cum_sum().over(JOB).alias(RUN))
+    changed = pairs.filter(~pl.col(SAME))
+    scattered = pl.col(RUN).n_unique().over(JOB) > RUNS
+    whole = pl.col(JOB).is_in(list(found.repeated))
+    for job in changed.filter(whole)[JOB].unique(maintain_order=True):
+        yield writes[job]
+    changed = changed.filter(~whole)
+    kind = writes[0].kind
+    in_layers = scattered if kind == REPLACE else pl.lit(True)
+    yield from _runs(site, writes, found, changed.filter(~in_layers))
+    for (job,), rows in changed.filter(in_layers).group_by([JOB], maintain_order=True):
+        yield from _layers(site, writes[int(str(job))], found, rows)
+
+
+def _stacked(writes: Sequence[Write]) -> pa.Table:
+    """The rows of all writes; `ORIGIN` is the number of the write."""
+    spans: list[tuple[pa.Table, int, int]] = []
+    for write in writes:  # those of a bulk load lie side by side
+        if spans and spans[-1][0] is write.table and spans[-1][2] == write.start:
+            spans[-1] = (write.table, spans[-1][1], write.stop)
+        else:
+            spans.append((write.table, write.start, write.stop))
+    table = pa.concat_tables(table.slice(start, stop - start) for table, start, stop in spans)
+    numbers = np.repeat(np.arange(len(writes)), [w.stop - w.start for w in writes])
+    return table.append_column(ORIGIN, pa.array(numbers, pa.int64()))
+
+
+def _runs(
+    site: Site, writes: Sequence[Write], found: Together, changed: pl.DataFrame
+) -> Iterator[Write]:
+    """A replace for each run of rows that differ."""
+    if changed.is_empty():
+        return
+    runs = changed.group_by([JOB, RUN], maintain_order=True).agg(
+        _either(found).first().alias("first"),
+        _either(found).last().alias("last"),
+        pl.col(RIGHT).min().fill_null(0).alias("start"),
+        (pl.col(RIGHT).max() + 1).fill_null(0).alias("stop"),
+    )
+    los, his = key_cuts(
+        _keys(site, found), site.schema, runs["first"].to_list(), runs["last"].to_list()
+    )
+    table = found.after.drop_columns([ORIGIN])
+    for job, start, stop, lo, hi in zip(
+        runs[JOB], runs["start"], runs["stop"], los, his, strict=True
+    ):
+        yield Write(writes[job].label, Interval(lo, hi), table, start, stop)
+
+
+def _layers(site: Site, write: Write, found: Together, changed: pl.DataFrame) -> Iterator[Write]:
+    """An upsert of what is new or changed, a deletion of what is gone."""
+    keys = _keys(site, found)
+    gone = changed.filter(pl.col(RIGHT).is_null())[LEFT]
+    come = changed[RIGHT].drop_nulls()
+    erased = found.before.select(site.schema.index), gone, ERASE, None, found.after.num_rows
+    upsert = found.after.drop_columns([ORIGIN]), come, UPSERT, write.columns, 0
+    for source, rows, kind, columns, first in (erased, upsert):
+        if len(rows):
+            table = source.take(rows.to_arrow()).combine_chunks()
+            (lo,), (hi,) = key_cuts(keys, site.schema, [first + rows[0]], [first + rows[-1]])
+            yield Write(write.label, Interval(lo, hi), table, 0, len(rows), kind, columns)
+
+
+def _either(found: Together) -> pl.Expr:
+    """The row of `_keys` that has the key."""
+    return pl.col(RIGHT).fill_null(pl.col(LEFT) + found.after.num_rows)
+
+
+def _keys(site: Site, found: Together) -> pa.Table:
+    """The keys of both sides, one below the other."""
+    index = site.schema.index
+    return pa.concat_tables([found.after.select(index), found.before.select(index)])
