@@ -34,6 +34,7 @@ import xxhash
 from .clock import Stamp
 from .digest import Digest
 from .errors import DamagedError, FormatError
+from .moment import child_of, nanoseconds
 from .store.base import Store
 
 __all__ = [
@@ -273,22 +274,22 @@ class Changelog:
         with self._lock:
             self._mark = None
 
-    def log(self, before: int | None = None) -> list[Revision]:
-        """Every revision, depth first, the oldest branch first.
-
-        `before`: only those with a smaller stamp, in nanoseconds since 1970.
-        """
+    def log(self, before: Any = None) -> list[Revision]:
+        """Every revision, depth first, the oldest branch first. `before`: only those before a time
+        or a revision."""
         history = self.history()
         if before is not None:
-            history = history.until(before - 1)
+            child = child_of(before)
+            limit = stamp_of(child) if child else nanoseconds(before, what="before")
+            history = history.until(limit - 1)
         return list(_depth_first(history))
 
-    def leaf(self, before: int | None = None) -> Revision | None:
+    def leaf(self, before: Any = None) -> Revision | None:
         """The newest head's revision; None if there is none."""
         leaves = self.leafs(before)
         return max(leaves, key=lambda r: r.child) if leaves else None
 
-    def leafs(self, before: int | None = None) -> list[Revision]:
+    def leafs(self, before: Any = None) -> list[Revision]:
         """The revisions whose child is a head. A merge has one for each of its parents."""
         return [revision for revision in self.log(before) if revision.is_leaf]
 
