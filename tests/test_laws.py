@@ -69,7 +69,7 @@ class Replicas(RuleBasedStateMachine):
     ) -> None:
         self.stack = ExitStack()
         self.stack.enter_context(sizes(**small))
-        self.now = START
+        self.now, self.frozen = START, 0
         self.upserts = upserts
         self.turns = cycle(LABELS)
         self.oracle = Oracle(KINDS[kind])
@@ -81,7 +81,7 @@ class Replicas(RuleBasedStateMachine):
             self.replicas.append(Replica(self.oracle, store, self.clock(skew), codec))
 
     def clock(self, skew: int) -> Callable[[], int]:
-        return lambda: self.now + skew
+        return lambda: self.frozen or self.now + skew
 
     def at(self, place: int) -> Replica:
         return self.replicas[place % len(self.replicas)]
@@ -107,12 +107,20 @@ class Replicas(RuleBasedStateMachine):
         self.at(at).write(order)
         self.at(at).check_now(order.label)
 
-    @rule(at=places, other=places, spec=orders)
-    def write_the_same_twice(self, at: int, other: int, spec: OrderSpec) -> None:
+    @rule(at=places, other=places, spec=orders, other_spec=orders | st.none())
+    def write_at_once(
+        self, at: int, other: int, spec: OrderSpec, other_spec: OrderSpec | None
+    ) -> None:
+        """Two replicas write at the very same time: different things, or the same."""
         order = self.order(spec)
-        for replica in (self.at(at), self.at(other)):
-            replica.write(order)
-            replica.check_now(order.label)
+        other_order = order if other_spec is None else self.order(other_spec)
+        stamps = [int(child[:16], 16) for child in self.oracle.seen]
+        self.frozen = max([self.now, *stamps]) + 1
+        self.at(at).write(order)
+        self.at(other).write(other_order)
+        self.frozen = 0
+        self.at(at).check_now(next(self.turns))
+        self.at(other).check_now(next(self.turns))
 
     @rule(at=places, specs=st.lists(orders, max_size=4))
     def multi(self, at: int, specs: list[OrderSpec]) -> None:
