@@ -60,6 +60,8 @@ def test_every_row_of_every_revision_is_read(folder: Path, expected: Any) -> Non
     assert repo.ls() == sorted(expected["revisions"])
     assert make.found(repo) == expected["revisions"]
     assert {c.label: json.loads(c.schema.dumps()) for c in repo} == expected["schemas"]
+    assert {c.label: c.tags() for c in repo if c.tags()} == expected["tags"]
+    assert len(expected["tags"]) == 1
     assert tree(folder) == before  # reading writes nothing
 
 

@@ -296,7 +296,7 @@ def day_of(key: tuple[Any, ...]) -> datetime:
 
 
 def keyed(story: Story) -> None:
-    """A kv collection."""
+    """A kv collection; and upserts that became part of the rows below them."""
     story.create("settings", SETTINGS)
     rows = [
         {"name": n, "city": c, "height": h} for n, c, h in [("a", "Ghent", 1.0), ("b", "", 2.0)]
@@ -320,6 +320,23 @@ def keyed(story: Story) -> None:
         "settings",
         lambda c: c.series("all").delete("b"),
         delete_keys("all", SETTINGS.index, [("b",)]),
+    )
+    story.create("folded", NUMBERS)
+    story.write("folded", "s", number_rows(0, 9, 0.5))
+    some = number_rows(3, 5, 0.75)
+    story.commit(
+        "home",
+        "folded",
+        lambda c: c.series("s").upsert(table(some, NUMBERS)),
+        upsert("s", NUMBERS, some),
+    )
+    story.commit("home", "folded", lambda c: c.fold(c.changelog.log()[-1].stamp + 1))
+    last = number_rows(4, 5, 0.875)
+    story.commit(
+        "home",
+        "folded",
+        lambda c: c.series("s").upsert(table(last, NUMBERS)),
+        upsert("s", NUMBERS, last),
     )
 
 
@@ -368,11 +385,15 @@ def diverge(story: Story) -> None:
 
 
 def trimmed(story: Story) -> None:
-    """Of this collection the older revisions, and what only they need, are gone."""
+    """Of this collection the older revisions, and what only they need, are gone, but for one that
+    has a tag."""
     story.create("trimmed", NUMBERS)
+    clct = story.repos["home"] / "trimmed"
     for turn in range(6):
         story.write("trimmed", "s", number_rows(turn, turn + 5, turn / 8))
-    clct = story.repos["home"] / "trimmed"
+        if turn == 1:
+            story.tick()
+            clct.tag("turn 1")
     clct.trim(clct.changelog.log()[-2], grace=0)
     kept = {revision.child for revision in clct.changelog.log()}
     story.expected["trimmed"] = {c: e for c, e in story.expected["trimmed"].items() if c in kept}
@@ -505,7 +526,8 @@ def build(target: Path) -> dict[str, Any]:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(home, target)
         schemas = {clct.label: json.loads(clct.schema.dumps()) for clct in Repo(home)}
-        return {"schemas": schemas, "revisions": expected}
+        tags = {clct.label: clct.tags() for clct in Repo(home) if clct.tags()}
+        return {"schemas": schemas, "tags": tags, "revisions": expected}
 
 
 def main() -> None:
