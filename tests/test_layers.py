@@ -43,7 +43,7 @@ transaction fold
 narrow
 merge sync maintain ledger
 predicate origin
-scan
+scan sink
 reading
 gc check
 series

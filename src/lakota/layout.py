@@ -17,7 +17,7 @@ from .extent import Extent
 from .interval import Cut, before
 from .types import physical_values
 
-__all__ = ["SEGMENT_ROWS", "Draft", "Piece", "drafts", "place"]
+__all__ = ["SEGMENT_ROWS", "Draft", "Piece", "drafts", "key_ends", "place"]
 
 SEGMENT_ROWS = 1 << 20
 """About how many rows a segment has at most; more only for so many equal keys."""
@@ -84,7 +84,7 @@ def place(draft: Draft, segment: bytes) -> Iterator[Extent]:
 def _split(piece: Piece, index: Sequence[str]) -> Iterator[Piece]:
     """Cut a piece between keys so that each part fits a segment."""
     while len(piece) > SEGMENT_ROWS:
-        row = _key_ends(piece, index, piece.start + SEGMENT_ROWS)
+        row = key_ends(piece.table, index, piece.start + SEGMENT_ROWS, piece.stop)
         if row == piece.stop:
             break
         cut = _cut_before(piece.table, index, row)
@@ -94,13 +94,13 @@ def _split(piece: Piece, index: Sequence[str]) -> Iterator[Piece]:
     yield piece
 
 
-def _key_ends(piece: Piece, index: Sequence[str], row: int) -> int:
-    """The first row from `row` on whose key differs from the one before."""
-    last = _key(piece.table, index, row - 1)
-    lo, hi = row, piece.stop
+def key_ends(table: pa.Table, index: Sequence[str], row: int, stop: int) -> int:
+    """The first row from `row` on, at most `stop`, whose key differs from the one before."""
+    last = _key(table, index, row - 1)
+    lo, hi = row, stop
     while lo < hi:  # rows are sorted: equal keys lie side by side
         middle = (lo + hi) // 2
-        if _key(piece.table, index, middle) == last:
+        if _key(table, index, middle) == last:
             lo = middle + 1
         else:
             hi = middle

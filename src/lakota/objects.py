@@ -84,6 +84,10 @@ class Objects:
         for digest, page in pages.items():
             self._pages.set(digest, page.stored())
 
+    def freshen(self, segment: Digest) -> bool:
+        """Renew the age of a segment; False if it is not there."""
+        return self.store.touch(segment_name(segment))
+
     def forget(self) -> None:
         """Empty the caches."""
         self._pages.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from .errors import FrameError, RangeError
 from .extent import ERASE, UPSERT
 from .interval import Cut, Interval
 from .reading import Readable
+from .sink import Sink, frames_of
 from .transaction import Write
 
 __all__ = ["KVSeries", "Series"]
@@ -119,7 +121,9 @@ class Series(_Writable):
 
         `frame`: anything with `__arrow_c_stream__` (Polars, pyarrow, pandas, DuckDB), a LazyFrame,
         a record batch reader, or a dict of columns. It is cast to the schema without loss, and
-        sorted if it is not. Equal keys are allowed and keep their order.
+        sorted if it is not. Equal keys are allowed and keep their order. A reader is stored as it
+        is read (see `sink`); but if it is not in key order, or with `only_changes`, it is taken
+        into memory.
 
         `start`, `stop`: by default the first and the last key of the frame, both included. A
         frame without rows needs both and deletes what is between them; without them it does
@@ -133,6 +137,8 @@ class Series(_Writable):
         Returns the new revisions (several if heads had diverged); inside `multi()` none, they
         come with the block. Raises `FrameError` or `RangeError` and changes nothing.
         """
+        if isinstance(frame, pa.RecordBatchReader) and not only_changes:
+            return self._pour(frame, start, stop, closed, author, message, in_order=False)
         table = to_table(frame, self.schema)
         interval = interval_of(self.schema, start, stop, closed)
         if table.num_rows == 0:
@@ -149,6 +155,65 @@ class Series(_Writable):
             return []
         write = Write(self.label, interval, table, 0, table.num_rows, only_changes=only_changes)
         return self._ledger.write([write], author, message)
+
+    def sink(
+        self,
+        source: Any,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "both",
+        author: str | None = None,
+        message: str = "",
+    ) -> list[Revision]:
+        """As `write`, from a source that may be larger than memory: one commit, at the end.
+
+        `source`: a LazyFrame, a record batch reader, a dataset, or an iterable of frames, such as
+        a generator. Its frames come in key order, each cast and sorted as by `write`. Raises
+        `FrameError`, naming the row, where one begins before the end of the one before; then, and
+        if the source itself raises, nothing was changed. `gc` with a grace shorter than the write
+        takes makes it fail.
+
+        >>> from lakota import Repo, Schema
+        >>> series = Repo().create_collection(Schema(n="int*", x="float"), "c") / "s"
+        >>> days = ({"n": [2 * i, 2 * i + 1], "x": [0.0, 1.0]} for i in range(1000))
+        >>> revisions = series.sink(days)
+        >>> len(revisions), len(series)
+        (1, 2000)
+        """
+        return self._pour(frames_of(source), start, stop, closed, author, message, in_order=True)
+
+    def _pour(
+        self,
+        source: Iterable[Any],
+        start: Any,
+        stop: Any,
+        closed: str,
+        author: str | None,
+        message: str,
+        *,
+        in_order: bool,
+    ) -> list[Revision]:
+        """Write frame after frame. If they are not in order, refuse them or write all at once."""
+        frames = (to_table(frame, self.schema) for frame in source)
+        wanted = interval_of(self.schema, start, stop, closed)
+        interval: Interval | None = None
+        with Sink(self._ledger.site, self.label) as sink:
+            for table in frames:
+                if table.num_rows == 0:
+                    continue
+                if not (in_order or sink.follows(table)):
+                    whole = pa.concat_tables([*sink.tables(), table, *frames])
+                    return self.write(
+                        whole, start, stop, closed=closed, author=author, message=message
+                    )
+                fit = self._fit(table, wanted, start is None, stop is None)
+                sink.add(table)
+                interval = Interval(fit.lo if interval is None else interval.lo, fit.hi)
+            if interval is not None:
+                return self._ledger.write([sink.write(interval)], author, message)
+        nothing = self.schema.arrow.empty_table()
+        return self.write(nothing, start, stop, closed=closed, author=author, message=message)
 
     def delete(
         self,

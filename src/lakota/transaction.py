@@ -23,7 +23,7 @@ import xxhash
 from . import compact
 from .changelog import PHI, Child, Revision, make_child, stamp_of
 from .digest import Digest
-from .errors import InputError
+from .errors import InputError, StoreError
 from .extent import NOWHERE, REPLACE, TRIM_HI, Extent
 from .interval import EVERYTHING, HIGH, Cut, Interval
 from .layout import Draft, Piece, drafts, place
@@ -33,13 +33,22 @@ from .region import schema_of
 from .segment import Encoded, encode
 from .site import Joined, Site
 
-__all__ = ["Narrow", "Write", "commit", "publish", "relocate", "rename", "restore"]
+__all__ = ["Narrow", "Stored", "Write", "commit", "publish", "relocate", "rename", "restore"]
 
 
 LAYERS_SEEN = 512
 """Extents among which an upsert looks for small ones to be stored with."""
 WORKERS = 2
 """Segments of a large commit that are encoded and stored at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All rows of a segment that is in the store, which lie in `interval`."""
+
+    interval: Interval
+    segment: Digest
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Write:
     columns: tuple[str, ...] | None = None
     only_changes: bool = False
     """Whether `Narrow` may reduce it to what differs from what is there."""
+    stored: tuple[Stored, ...] = ()
+    """Where the rows are already, if they are not in `table`: side by side, in key order."""
 
 
 Narrow = Callable[[Manifest, Sequence[Write]], Sequence[Write]]
@@ -86,6 +97,7 @@ def commit(
 def _commit(
     site: Site, writes: Sequence[Write], author: str, message: str, narrow: Narrow | None
 ) -> list[Revision]:
+    _freshen(site, writes)
     heads = site.changelog.heads()
     if heads:
         site.clock.observe(stamp_of(heads[-1]))
@@ -98,14 +110,14 @@ def _commit(
     last = max(nth for nth, _ in ordered)
     first = site.clock.tick(last + 1)
     stamp = first + last
-    pieces = [_piece(write, first + nth) for nth, write in ordered]
+    pieces = [piece for nth, write in ordered for piece in _pieces(write, first + nth)]
     moved = _tails(site, joined.manifest, pieces, stamp)
     document = {
         "author": author,
         "message": message,
         "kind": "write",
         "first": first,
-        "rows": sum(len(piece) for piece in pieces),
+        "rows": sum(len(piece) or piece.extent.length for piece in pieces),
         "series": len({piece.extent.label for piece in pieces}),
     }
     return _store(site, heads, joined, pieces, moved, stamp, document)
@@ -203,10 +215,26 @@ def _in_order(writes: Sequence[Write]) -> Iterator[tuple[int, Write]]:
         yield nth, write
 
 
-def _piece(write: Write, stamp: int) -> Piece:
+def _pieces(write: Write, stamp: int) -> Iterator[Piece]:
     extent = _draft_extent(write.label, write.interval, stamp)
     extent = extent._replace(kind=write.kind, columns=write.columns)
-    return Piece(extent, write.table, write.start, write.stop)
+    if not write.stored:
+        yield Piece(extent, write.table, write.start, write.stop)
+    for part in write.stored:
+        lo, hi = part.interval
+        place = bytes.fromhex(part.segment)
+        placed = extent._replace(lo=lo, hi=hi, segment=place, length=part.rows)
+        yield Piece(placed, write.table, 0, 0)
+
+
+def _freshen(site: Site, writes: Iterable[Write]) -> None:
+    """Renew the age of segments stored earlier, so that a collector leaves them."""
+    for part in (part for write in writes for part in write.stored):
+        if not site.objects.freshen(part.segment):
+            raise StoreError(
+                f"segment {part.segment} was collected before it was committed: gc ran with a "
+                "grace shorter than this write took; nothing was changed, write again"
+            )
 
 
 def _draft_extent(label: str, interval: Interval, stamp: int) -> Extent:
