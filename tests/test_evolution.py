@@ -110,6 +110,17 @@ def test_sides_that_evolved_differently_merge() -> None:
     assert ours.check()
 
 
+def test_a_collection_that_evolved_is_opened_by_its_schema_of_today(clct: Any) -> None:
+    repo = Repo()
+    clct = make(repo)
+    clct.add_column("z", "float", 1.5)
+    clct.rename_column("y", "why")
+    today = Schema({"k": "int32*", "x": "int32", "why": "str", "z": "float"})
+    assert len(repo.create_collection(today, "c", raise_if_exists=False) / "s") == 3
+    with pytest.raises(SchemaError, match="another schema"):
+        repo.create_collection(SCHEMA, "c", raise_if_exists=False)
+
+
 def test_drop_and_rename_at_once_is_a_drop() -> None:
     ours, theirs = Repo(), Repo()
     here = make(ours)

@@ -25,6 +25,7 @@ from .manifest import Manifest
 from .merge import merge
 from .moment import child_of, nanoseconds
 from .registry import Registry
+from .revisions import revisions
 from .scan import Scan, check_polars
 from .schema import Schema
 from .series import KVSeries, Series
@@ -257,14 +258,16 @@ class Collection:
         """Copy the revisions of `remote` that are not here. Returns their paths.
 
         Merges nothing: see `merge`. `shallow` leaves the past behind. Raises `SchemaError` if the
-        schemas differ and `DamagedError` if the remote is damaged; then nothing was changed.
+        schemas differ, with nothing changed, and `DamagedError` if the remote is damaged: then
+        revisions before the damage may have been copied, whole.
         """
         if not isinstance(remote, Collection):
             raise InputError(f"pull from {remote!r}: expected a Collection, e.g. remote / 'label'")
         if remote.schema != self.schema:
             raise SchemaError(
                 f"collections {self.label!r} and {remote.label!r} cannot be synced: their schemas "
-                f"differ: {self.schema!r} here, {remote.schema!r} there"
+                f"differ, or columns were added or renamed on one side only: {self.schema!r} here, "
+                f"{remote.schema!r} there; repo.pull() brings such changes along"
             )
         edges = pull(self._site, remote._site, shallow=shallow)
         return [f"{parent}.{child}" for parent, child in edges]
@@ -313,6 +316,19 @@ class Collection:
                 table = series.frame().rename_columns([source[n] for n in self.schema.names])
                 other.series(series.label).write(_reshape(table, other.schema, defaults or {}))
         return batch.revisions
+
+    def revisions(self) -> pl.DataFrame:
+        """Every revision that is kept, by stamp: `child`, `parents`, `stamp`, `author`, `message`,
+        `kind` (`write`, `merge`, `rename`, `defrag`, ...), the numbers of `rows` and `series`
+        written, and whether it is a `head`.
+
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(n="int*", x="float"), "c")
+        >>> revisions = (clct / "s").write({"n": [1], "x": [0.5]}, author="ada", message="new")
+        >>> clct.revisions().select("author", "message", "kind", "rows", "head").rows()
+        [('ada', 'new', 'write', 1, True)]
+        """
+        return revisions(self.changelog)
 
     # ---- Tags
 
@@ -400,7 +416,7 @@ class Collection:
     def trim(self, before: Any = None, *, grace: float = maintain.GRACE) -> int:
         """Forget the revisions that no read as of `before` or later needs and that have no tag.
 
-        `before`: a moment (default: `grace` seconds ago). The heads stay, and what was superseded
+        `before`: a moment; by default now. In any case the heads stay, and what was superseded
         less than `grace` seconds ago. Returns the number of revisions deleted; `repo.gc()` frees
         their space.
         """

@@ -154,16 +154,18 @@ class Repo:
                     f"collection {label!r} exists: open it with repo.collection({label!r}), or "
                     "pass raise_if_exists=False"
                 )
-            elif Schema.loads(entry.schema) != schema:
-                raise SchemaError(
-                    f"collection {label!r} exists with another schema: "
-                    f"{Schema.loads(entry.schema)!r}, not {schema!r}"
-                )
+            else:
+                found = self._registry.schemas(entry.id)[0]
+                if found.described() != schema.described():
+                    raise SchemaError(
+                        f"collection {label!r} exists with another schema: {found!r}, "
+                        f"not {schema!r}"
+                    )
         if new:
             self._prepare()
             self._registry.put(new, f"create {', '.join(entry.label for entry in new)}")
-        found = [self.collection(label) for label in labels]
-        return found[0] if len(found) == 1 else found
+        made = [self.collection(label) for label in labels]
+        return made[0] if len(made) == 1 else made
 
     def delete(self, *labels: str) -> None:
         """Delete collections, for good and on every replica that pulls. `gc` frees their space."""

@@ -262,6 +262,10 @@ class Schema:
         """The names of the columns that are not index."""
         return tuple(column.name for column in self.columns if not column.index)
 
+    def described(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Kind, names and definitions: what a user says of a schema."""
+        return self.kind, tuple((column.name, column.definition) for column in self.columns)
+
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """The names under which the columns are stored, in the order of `names`."""
