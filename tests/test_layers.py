@@ -29,20 +29,21 @@ manifest
 overlay compact
 patch compare answer
 region
+moment
 store.base
 store.memory store.local
 store.uri
 store
 objects
 changelog
-moment
 site bounds
 view
 diff
 transaction fold
 narrow
 merge sync maintain ledger
-predicate origin
+predicate origin revisions
+past
 scan sink
 reading
 gc check

@@ -17,6 +17,8 @@ import pyarrow.types as pat
 
 __all__ = ["from_ordered", "key_column", "to_ordered", "value_column"]
 
+SMALL = 4096
+"""Chunks with fewer rows than these, on average, are joined first."""
 _WIDE = 32
 """Bytes of a decimal256."""
 
@@ -42,10 +44,10 @@ def value_column(column: pa.ChunkedArray) -> pl.Series:
     >>> a.eq_missing(b).to_list(), a.eq_missing(a).to_list()
     ([False], [True])
     """
+    if column.num_chunks != 1 and len(column) < SMALL * column.num_chunks:
+        column = pa.chunked_array([column.combine_chunks()])
     chunks = [_exact(chunk) for chunk in column.chunks]
-    if not chunks:
-        chunks = [_exact(pa.nulls(0, column.type))]
-    return _series(pa.chunked_array(chunks))
+    return _series(pa.chunked_array(chunks or [_exact(pa.nulls(0, column.type))]))
 
 
 def to_ordered(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -22,7 +22,7 @@ from .extent import Extent, clusters, resolve
 from .interval import EVERYTHING, Cut, Interval
 from .page import Entry, Loader, Page, PageKey, cut_pages, ends_page, make_page
 
-__all__ = ["EMPTY", "Edit", "Manifest", "apply", "changes", "join", "news", "pages"]
+__all__ = ["EMPTY", "Edit", "Manifest", "apply", "changes", "join", "news", "pages", "unseen"]
 
 EMPTY: Page = make_page([], 0)
 """The manifest without extents."""
@@ -77,6 +77,32 @@ class Edit:
     root: Digest
     pages: Mapping[Digest, Page] = field(default_factory=dict)
     """New pages, none of which the old manifest has."""
+
+
+def unseen(
+    manifest: Manifest, label: str, interval: Interval, seen: set[Digest]
+) -> Iterator[Extent]:
+    """The extents of `label` that overlap `interval`, but for those in pages `seen`, which
+    grows."""
+    if manifest.root not in seen and manifest.root != EMPTY.name:
+        seen.add(manifest.root)
+        yield from _unseen(manifest.page(), manifest.load, label, interval, seen)
+
+
+def _unseen(
+    page: Page, load: Loader, label: str, interval: Interval, seen: set[Digest]
+) -> Iterator[Extent]:
+    lo, hi = interval
+    start = bisect_left(page.keys, (label, b"", 0, 0))
+    stop = bisect_left(page.keys, (label, hi, 0, 0))
+    if page.level == 0:
+        yield from (e for e in page.extents[start:stop] if e.hi > lo)
+        return
+    for entry in page.entries[max(start - 1, 0) : stop]:
+        inside = entry.last > label or (entry.last == label and entry.hi > lo)
+        if inside and entry.name not in seen:
+            seen.add(entry.name)
+            yield from _unseen(load(entry.name), load, label, interval, seen)
 
 
 def _near(page: Page, load: Loader, label: str, interval: Interval) -> Iterator[Extent]:

@@ -24,7 +24,10 @@ __all__ = ["MissingObjectError", "Objects", "digest_of", "page_name", "segment_n
 T = TypeVar("T")
 
 PAGES_KEPT = 4096
-SEGMENTS_KEPT = 256
+SEGMENTS_KEPT = 1024
+"""Those of a local store are mapped and take no memory of their own."""
+BYTES_KEPT = 1 << 29
+"""Of a remote store, no more segments than have so many bytes."""
 
 
 def segment_name(digest: Digest) -> str:
@@ -61,7 +64,8 @@ class Objects:
         self.store = store
         self.verify = verify
         self._pages: _Cache[Page] = _Cache(PAGES_KEPT)
-        self._segments: _Cache[Segment] = _Cache(SEGMENTS_KEPT)
+        limit = BYTES_KEPT if store.remote else None
+        self._segments: _Cache[Segment] = _Cache(SEGMENTS_KEPT, lambda s: s.data.size, limit)
 
     def page(self, digest: Digest) -> Page:
         """The page of that name; raises `DamagedError` if it is missing or damaged."""
@@ -118,10 +122,15 @@ class MissingObjectError(DamagedError):
 
 
 class _Cache(Generic[T]):
-    """The `size` most recently used values."""
+    """The `size` most recently used values, and at most `limit` of what `weight` gives them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(
+        self, size: int, weight: Callable[[T], int] | None = None, limit: int | None = None
+    ) -> None:
         self._size = size
+        self._weight = weight if limit is not None else None
+        self._limit = limit or 0
+        self._total = 0
         self._items: OrderedDict[Digest, T] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -136,11 +145,17 @@ class _Cache(Generic[T]):
 
     def set(self, key: Digest, value: T) -> None:
         with self._lock:
+            self._drop(self._items.pop(key, None))
             self._items[key] = value
-            self._items.move_to_end(key)
-            if len(self._items) > self._size:
-                self._items.popitem(last=False)
+            self._total += self._weight(value) if self._weight else 0
+            while len(self._items) > self._size or self._total > self._limit:
+                self._drop(self._items.popitem(last=False)[1])
+
+    def _drop(self, value: T | None) -> None:
+        if value is not None and self._weight is not None:
+            self._total -= self._weight(value)
 
     def clear(self) -> None:
         with self._lock:
             self._items.clear()
+            self._total = 0

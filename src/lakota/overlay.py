@@ -80,10 +80,11 @@ def visible(
     if start == stop:
         return start, start
     inside = extent.interval.meet(interval)
+    keys: dict[int, pa.RecordBatch] = {}
     if inside.lo > extent.lo or extent.trim & TRIM_LO:
-        start = locate(open_segment, extent, index, inside.lo, start, stop)
+        start = locate(open_segment, extent, index, inside.lo, start, stop, keys)
     if inside.hi < extent.hi or extent.trim & TRIM_HI:
-        stop = locate(open_segment, extent, index, inside.hi, start, stop)
+        stop = locate(open_segment, extent, index, inside.hi, start, stop, keys)
     return start, stop
 
 
@@ -116,6 +117,8 @@ def _with_origin(parts: Sequence[Slice], schema: pa.Schema, open_segment: Opener
 def _conform(batch: pa.RecordBatch, schema: pa.Schema, bare: pa.Schema) -> pa.RecordBatch:
     """The columns of the schema, of which those may be missing that were added later, and those
     be narrower that were widened later."""
+    if batch.schema.equals(bare):
+        return batch
     if batch.schema.types == bare.types and batch.schema.names == bare.names:
         return pa.RecordBatch.from_arrays(batch.columns, schema=bare)
     columns = []
@@ -142,8 +145,10 @@ def locate(
     cut: Cut,
     start: int,
     stop: int,
+    decoded: dict[int, pa.RecordBatch],
 ) -> int:
-    """The first row from `start` on, at most `stop`, whose key lies after `cut`."""
+    """The first row from `start` on, at most `stop`, whose key lies after `cut`. The keys of the
+    batches that were `decoded` are kept, for both ends of an extent are mostly in one."""
     if start == stop:  # may be the end of the segment, where no batch is
         return stop
     segment = open_segment(Digest(extent.segment.hex()))
@@ -157,7 +162,9 @@ def locate(
         at = bisect_left(range(first + 1, last + 1), cut, key=lambda b: _first(keys, b, types))
         first += at
     begin = int(offsets[first])
-    batch = segment.batch(first, [field.name for field in index])
+    if first not in decoded:
+        decoded[first] = segment.batch(first, [field.name for field in index])
+    batch = decoded[first]
     lo, hi = max(start - begin, 0), min(stop - begin, batch.num_rows)
     values, is_after = parse_cut(types, cut)
     return begin + _search_key(batch.columns, lo, hi, values, is_after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,8 +14,10 @@ from .errors import RangeError
 from .interval import EVERYTHING, Interval
 from .ledger import Ledger
 from .manifest import Manifest
+from .moment import child_of, nanoseconds
 from .origin import numbered, show_origins
 from .overlay import ORIGIN
+from .past import Vintage, history, vintages
 from .scan import Scan, check_polars
 from .schema import Schema
 from .view import View
@@ -214,6 +216,75 @@ class Readable:
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """The rows as an Arrow C stream: `pl.DataFrame(series)`, `pa.table(series)`, DuckDB."""
         return self.frame().__arrow_c_stream__(requested_schema)
+
+    # ---- The past
+
+    def history(self, key: Any) -> pl.DataFrame:
+        """Every value that a key ever had, oldest first: a row for each revision that changed it.
+
+        Columns: `stamp`, when the value became known, `author`, `deleted`, whether the key was
+        there no more, and the value columns. As of each stamp, a read gives that row; writes that
+        other replicas made and that were pulled later stand under their own stamps. What was only
+        in revisions that were trimmed is not known any more. Of a key that several rows have, each
+        stamp shows all. If a name is taken, it begins with an underscore.
+
+        `key`: a value, or a tuple of all index values. Raises `RangeError`.
+
+        >>> from lakota import Repo, Schema
+        >>> series = Repo().create_collection(Schema(n="int*", x="float"), "c") / "s"
+        >>> for x in (0.5, 0.5, 1.5):
+        ...     _ = series.write({"n": [1], "x": [x]}, author="ada")
+        >>> _ = series.delete(author="bob")
+        >>> series.history(1).drop("stamp").rows()
+        [('ada', False, 0.5), ('ada', False, 1.5), ('bob', True, None)]
+        """
+        index = self.schema.index
+        if len(self.schema.key(key, what="key")) != len(index):
+            raise RangeError(f"history({key!r}): expected a value for each of {', '.join(index)}")
+        check_polars(self.schema, self.schema.values)
+        interval = interval_of(self.schema, key, key, "both")
+        return history(self._ledger.site, self.label, interval)
+
+    def vintages(
+        self,
+        times: Iterable[Any],
+        start: Any = None,
+        stop: Any = None,
+        *,
+        closed: str = "left",
+        select: str | Sequence[str] | None = None,
+        long: bool = False,
+    ) -> pl.DataFrame:
+        """The rows between `start` and `stop` as they were known at each of several moments.
+
+        Wide: the index columns, then for each value column one column per moment, null where the
+        key was not known: `x@2020-01-01`, or with one value column just `2020-01-01`, as the moment
+        was written. Equal keys stand in rows of their own, first beside first. Long: `as_of`, the
+        moment's time, before the other columns, by moment, then by key.
+
+        `times`: times, revisions, tags. `select`: these value columns. Raises as `frame` does.
+
+        >>> from lakota import Repo, Schema
+        >>> series = Repo().create_collection(Schema(n="int*", x="float"), "c") / "s"
+        >>> first = series.write({"n": [1], "x": [0.5]})
+        >>> last = series.write({"n": [1, 2], "x": [0.7, 0.9]})
+        >>> series.vintages([*first, "2100-01-01"]).rows()
+        [(1, 0.5, 0.7), (2, None, 0.9)]
+        """
+        interval = interval_of(self.schema, start, stop, closed)
+        names = self.schema.check_select(select)
+        check_polars(self.schema, {*self.schema.index, *names})
+        moments = [self._vintage(moment) for moment in times]
+        return vintages(self._ledger.site, self.label, interval, names, moments, long=long)
+
+    def _vintage(self, moment: Any) -> Vintage:
+        named = self._ledger.named(moment)
+        child = child_of(named)
+        stamp = int(child[:16], 16) if child else nanoseconds(named)
+        text = moment if isinstance(moment, str) else child or str(moment)
+        return Vintage(text, stamp, self._ledger.state(named))
+
+    # ---- Inside
 
     def view(self, manifest: Manifest, interval: Interval = EVERYTHING) -> View:
         """The series in a state."""
