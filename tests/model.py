@@ -488,6 +488,11 @@ class Replica:
         found = self.edges()
         assert mine <= found <= mine | theirs
         assert other.edges() == theirs
+        # Where revisions came without their parents, the past of these is not known.
+        known = {child for _, child in found} | {PHI}
+        self.trimmed = max(
+            self.trimmed, *(int(c[:16], 16) for p, c in found - mine if p not in known), 0
+        )
         if way == "shallow":
             heads = {child for _, child in theirs} - {parent for parent, _ in theirs}
             assert heads <= {child for _, child in found}
@@ -604,9 +609,9 @@ class Replica:
                 return {"before": revision}, self.until(stamp - 1)
             case 3 if stamp - 1 >= self.trimmed:
                 return {"before": stamp}, self.until(stamp - 1)
-            case 4 if stamp // 1000 * 1000 >= self.trimmed:
+            case 4 if stamp >= self.trimmed:  # a datetime is a whole microsecond
                 time = EPOCH + timedelta(microseconds=stamp // 1000)
-                return {"as_of": time}, self.until(stamp // 1000 * 1000)
+                return {"as_of": time}, self.until(stamp // 1000 * 1000 + 999)
             case 5 if stamp - 1 >= self.trimmed:
                 return {"as_of": stamp - 1}, self.until(stamp - 1)
             case 6 | 7 if stamp >= self.trimmed:
