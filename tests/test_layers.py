@@ -20,7 +20,7 @@ interval
 extent
 types
 schema
-cast
+cast frames
 evolution
 codecs
 segment

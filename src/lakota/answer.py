@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from .frames import to_polars
+
 __all__ = ["MOMENT", "as_frame", "free_names", "take", "times"]
 
 MOMENT = pa.timestamp("ns", "UTC")
@@ -42,5 +44,4 @@ def take(column: pa.ChunkedArray, rows: pl.Series) -> pa.ChunkedArray:
 
 def as_frame(columns: Mapping[str, Any]) -> pl.DataFrame:
     """Arrow columns as a frame; `{}` has none."""
-    table = pa.table(dict(columns))
-    return pl.DataFrame(pl.from_arrow(table, rechunk=False))
+    return to_polars(pa.table(dict(columns)))

@@ -52,11 +52,18 @@ def key_cuts(
 
     def components(wanted: Sequence[int]) -> list[bytes]:
         taken = pa.array(wanted, pa.int64())
-        keys = [physical_values(table.column(name).take(taken)) for name in schema.index]
+        keys = [physical_values(_takeable(table.column(name)).take(taken)) for name in schema.index]
         return encode_rows(types, keys)
 
     los = [Cut(key + b"\x01") for key in components(firsts)]
     return los, [Cut(key + b"\x03") for key in components(lasts)]
+
+
+def _takeable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Views, of which pyarrow takes none by number, as what they are views of."""
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
+    return column.cast(pa.large_binary()) if pa.types.is_binary_view(column.type) else column
 
 
 def check_count(what: str, value: object) -> int:

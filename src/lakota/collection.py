@@ -19,6 +19,7 @@ from .changelog import Changelog, Child, Revision
 from .diff import differences, touched
 from .errors import AlreadyExistsError, InputError, LabelError, NotFoundError, SchemaError
 from .fold import folds
+from .frames import check_polars
 from .interval import EVERYTHING
 from .ledger import Batch, Ledger
 from .manifest import Manifest
@@ -26,7 +27,7 @@ from .merge import merge
 from .moment import child_of, nanoseconds
 from .registry import Registry
 from .revisions import revisions
-from .scan import Scan, check_polars
+from .scan import Scan
 from .schema import Schema
 from .series import KVSeries, Series
 from .site import Site

@@ -11,6 +11,7 @@ import pyarrow as pa
 from .bounds import check_count, check_label, check_window, interval_of
 from .changelog import Changelog
 from .errors import RangeError
+from .frames import check_polars, readable, to_polars
 from .interval import EVERYTHING, Interval
 from .ledger import Ledger
 from .manifest import Manifest
@@ -18,7 +19,7 @@ from .moment import child_of, nanoseconds
 from .origin import numbered, show_origins
 from .overlay import ORIGIN
 from .past import Vintage, history, vintages
-from .scan import Scan, check_polars
+from .scan import Scan
 from .schema import Schema
 from .view import View
 
@@ -105,7 +106,7 @@ class Readable:
         schema = self.schema
         check_polars(schema, schema.check_select(options.get("select")))
         table = self.frame(start, stop, **options)
-        return pl.DataFrame(pl.from_arrow(table, rechunk=False))
+        return to_polars(table)
 
     def scan(self, *, as_of: Any = None, before: Any = None, merged: bool = False) -> pl.LazyFrame:
         """The rows as a `polars.LazyFrame`, of which only what a query needs is read.
@@ -214,8 +215,9 @@ class Readable:
         return self.df(span.start, span.stop)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The rows as an Arrow C stream: `pl.DataFrame(series)`, `pa.table(series)`, DuckDB."""
-        return self.frame().__arrow_c_stream__(requested_schema)
+        """The rows as an Arrow C stream: `pl.DataFrame(series)`, `pa.table(series)`, DuckDB.
+        Decimals of 32 and 64 bits come as ones of 128, which all of these read."""
+        return readable(self.frame()).__arrow_c_stream__(requested_schema)
 
     # ---- The past
 

@@ -16,36 +16,22 @@ from itertools import groupby, takewhile
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from polars.io.plugins import register_io_source
 
-from .errors import SchemaError
 from .extent import Extent
+from .frames import check_polars, to_polars
 from .interval import Interval
 from .manifest import Manifest
 from .overlay import Slice
 from .predicate import ALL, Reach, reach
 from .region import Part, Region, parts
-from .schema import Schema
 from .site import Site
-from .types import in_polars, type_name
 from .view import gather
 
-__all__ = ["Scan", "check_polars"]
+__all__ = ["Scan"]
 
 BATCH_ROWS = 131_072
 """Rows of a frame, about, where Polars does not say how many it wants."""
-
-
-def check_polars(schema: Schema, names: Iterable[str]) -> None:
-    """That Polars has the types of these columns. Raises `SchemaError`."""
-    missing = [name for name in names if not in_polars(schema[name].type)]
-    if missing:
-        found = ", ".join(f"{name!r} ({type_name(schema[name].type)})" for name in missing)
-        raise SchemaError(
-            f"Polars has no type for column {found}: use frame() or arrow(), which return a "
-            "pyarrow.Table, or select other columns"
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +51,7 @@ class Scan:
         """The scan as a LazyFrame. Raises `SchemaError`."""
         shown = self.site.shown
         check_polars(shown, shown.names)
-        schema = dict(_frame(shown.arrow.empty_table()).schema)
+        schema = dict(to_polars(shown.arrow.empty_table()).schema)
         order = list(shown.index)
         if self.column is not None:
             schema = {self.column: pl.String(), **schema}
@@ -115,7 +101,7 @@ class Scan:
         if names or not counts:
             table = gather(self.site, _joined(chunk), names or index)
             counts = counts or [table.num_rows]
-        frame = _frame(table) if names else pl.DataFrame(height=sum(counts))
+        frame = to_polars(table) if names else pl.DataFrame(height=sum(counts))
         if self.column is None:
             first = pl.col(index[0])
             return frame.with_columns(first.set_sorted()) if index[0] in names else frame
@@ -178,10 +164,6 @@ class Scan:
             for interval in bounds.intervals:
                 near = [e for e in extents if e.lo < interval.hi and e.hi > interval.lo]
                 yield label, interval, near
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(table, rechunk=False))
 
 
 def _joined(chunk: Iterable[tuple[str, Part]]) -> Iterator[Part]:

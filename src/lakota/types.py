@@ -171,13 +171,14 @@ def family(dtype: pa.DataType) -> str:
 
 
 def in_polars(dtype: pa.DataType) -> bool:
-    """Whether Polars has the type, under whatever name: it has no decimal256 and no intervals.
+    """Whether Polars has the type, under whatever name: it has no decimal256, no intervals and no
+    dictionaries of decimals.
 
     >>> in_polars(pa.decimal128(12, 2)), in_polars(pa.list_(pa.decimal256(12, 2)))
     (True, False)
     """
     if pa.types.is_dictionary(dtype):
-        return in_polars(dtype.value_type)
+        return not pa.types.is_decimal(dtype.value_type)
     if dtype.num_fields:
         return all(in_polars(dtype.field(i).type) for i in range(dtype.num_fields))
     return not pa.types.is_decimal256(dtype) and not pa.types.is_interval(dtype)
