@@ -209,9 +209,19 @@ UNSAID = {
         "history",
         "heads",
         "writing",
+        "about",
     },
     "series": {"view"},
-    "schema": {"check_select", "key", "physical", "arrow", "sources", "stored", "with_columns"},
+    "schema": {
+        "check_select",
+        "key",
+        "physical",
+        "arrow",
+        "sources",
+        "stored",
+        "with_columns",
+        "described",
+    },
     "collected": {"count", "index"},
 }
 
