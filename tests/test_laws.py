@@ -296,6 +296,21 @@ def test_a_pull_does_not_bring_back_what_was_trimmed_before_own_writes() -> None
     assert len(mine.changelog) == 1
 
 
+def test_after_a_trim_reads_as_of_later_times_are_what_they_were() -> None:
+    times = iter([0, 0, 1000, 2000, 9000])  # the first two are of the registries
+    mine, theirs = (
+        Repo(clock=Clock(now=lambda: next(times))).create_collection(SCHEMA, "c") for _ in range(2)
+    )
+    (mine / "s").write({"k": [1], "v": [1]})
+    theirs.pull(mine)
+    (mine / "s").write({"k": [2], "v": [2]})
+    (theirs / "s").write({"k": [3], "v": [3]})  # later, on what was there at first
+    mine.pull(theirs)
+    before = (mine / "s").df(as_of=5000)
+    mine.trim(3000, grace=0)
+    assert (mine / "s").df(as_of=5000).equals(before)
+
+
 def test_a_renamed_series_keeps_its_upserts_in_order() -> None:
     clct, _ = pair()
     (clct / "s").write({"k": [1, 2], "v": [1, 2]})

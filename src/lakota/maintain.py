@@ -34,9 +34,9 @@ DEFRAG_ROWS = 1 << 23
 def trim(site: Site, before: int, *, grace: float = GRACE, kept: Iterable[str] = ()) -> int:
     """Forget the revisions that are needed for no read as of `before` (a stamp) or later.
 
-    Kept are the heads, what the heads were at `before`, the states `kept`, and everything that was
-    superseded less than `grace` seconds ago, for a writer may be building on it. Returns how many
-    were deleted.
+    Kept are the heads, what the heads were at `before`, what later revisions were made on, the
+    states `kept`, and everything that was superseded less than `grace` seconds ago, for a writer
+    may be building on it. Returns how many were deleted.
     """
     history = site.changelog.history()
     ages = site.changelog.ages()
@@ -45,6 +45,8 @@ def trim(site: Site, before: int, *, grace: float = GRACE, kept: Iterable[str] =
         at = ages.get(edge, time.time())
         superseded[edge[0]] = min(at, superseded.get(edge[0], at))
     needed = {*kept, *history.heads, *history.heads_until(before - 1)}
+    # Of a revision whose parents are gone, the past is not known; later ones than `before` keep it.
+    needed.update(parent for parent, child in history.edges if stamp_of(child) >= before)
     limit = time.time() - grace
     gone: list[Edge] = [
         (parent, child)
