@@ -24,10 +24,10 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict src
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-long: $(VENV)/installed-dev
-	LAKOTA_PROFILE=long $(BIN)/pytest -n $(WORKERS) -m "long or not long"
+	LAKOTA_PROFILE=long $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "long or not long"
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/run.py
