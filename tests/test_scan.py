@@ -407,6 +407,48 @@ def test_upserts_lie_over_a_scan(layers: int) -> None:
     assert series.scan().select(pl.len()).collect().item() == frame.height
 
 
+@pytest.mark.parametrize("codec", ["plain", "packed"])
+@pytest.mark.parametrize("equal", [1, 3, 100_000])
+def test_upserts_all_over_a_series_are_laid_over_it_piece_by_piece(
+    codec: str, equal: int, decoded: Decoded
+) -> None:
+    clct = Repo(codec=codec).create_collection(Schema(t="int*", v="float", w="int"), "c")
+    series: Any = clct / "s"
+    rows = 300_000
+    keys = np.arange(rows) // equal
+    series.write({"t": keys, "v": np.arange(rows, dtype="f8"), "w": np.arange(rows)})
+    some = np.unique(keys)[::97]
+    series.upsert({"t": some, "v": np.full(len(some), -1.0)})
+    series.upsert({"t": [-5, keys[-1] + 5], "v": [0.0, 0.0], "w": [1, 2]})
+    series.delete_keys([int(some[len(some) // 2])])
+    frame = series.df()
+    scan = Scan(series._ledger.site, series._ledger.state(), ["s"])
+    frames = list(scan.frames(None, None, None, 20_000))
+    assert_frame_equal(pl.concat(frames), frame)
+    assert max(map(len, frames)) <= 20_000
+    for engine in ENGINES:
+        assert_frame_equal(series.scan().collect(engine=engine), frame)
+        middle = t.is_between(keys[rows // 3], keys[rows // 2])
+        assert_frame_equal(
+            series.scan().filter(middle).collect(engine=engine), frame.filter(middle)
+        )
+    if equal < 10:
+        decoded.clear()
+        assert_frame_equal(pl.concat(scan.frames(None, None, 3, 16_384)), frame.head(3))
+        assert len(decoded.batches) <= 4
+
+
+def test_a_large_collection_by_key_is_scanned_piece_by_piece() -> None:
+    clct = Repo().create_collection(Schema.kv(t="int*", v="int"), "c")
+    for i in range(3):
+        clct.series("s").write({"t": np.arange(i, 300_000, 2), "v": np.full(150_000 - i // 2, i)})
+    frame = clct.series("s").df()
+    assert_frame_equal(clct.scan().drop("label").collect(), frame)
+    assert frame.height == 300_000
+    found = Scan(clct._ledger.site, clct._ledger.state(), ["s"]).frames(None, None, None, None)
+    assert next(found).height < 150_000
+
+
 def test_a_collection_by_key_is_scanned() -> None:
     clct = Repo().create_collection(Schema.kv(name="str*", city="str"), "c")
     for x in "ab":

@@ -24,7 +24,7 @@ from .interval import Cut, Interval, before, parse_cut
 from .segment import Segment
 from .types import physical_values
 
-__all__ = ["ORIGIN", "Opener", "Slice", "count", "locate", "plan", "rows", "visible"]
+__all__ = ["ORIGIN", "Opener", "Slice", "count", "first_cut", "locate", "plan", "rows", "visible"]
 
 Opener = Callable[[Digest], Segment]
 ORIGIN = "lakota:origin"
@@ -159,7 +159,7 @@ def locate(
     if first < last:
         # Batches after the first begin inside the extent: their first keys are in order.
         keys = segment.first_keys
-        at = bisect_left(range(first + 1, last + 1), cut, key=lambda b: _first(keys, b, types))
+        at = bisect_left(range(first + 1, last + 1), cut, key=lambda b: first_cut(keys, b, types))
         first += at
     begin = int(offsets[first])
     if first not in decoded:
@@ -170,7 +170,8 @@ def locate(
     return begin + _search_key(batch.columns, lo, hi, values, is_after)
 
 
-def _first(keys: pa.RecordBatch, row: int, types: Sequence[pa.DataType]) -> Cut:
+def first_cut(keys: pa.RecordBatch, row: int, types: Sequence[pa.DataType]) -> Cut:
+    """The cut before the first key of a batch."""
     return before(
         types, [physical_values(keys.column(c).slice(row, 1))[0] for c in range(len(types))]
     )

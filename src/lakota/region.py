@@ -22,10 +22,10 @@ from .compare import from_ordered, to_ordered
 from .evolution import default_of
 from .extent import ERASE, REPLACE, Extent, clusters
 from .interval import Cut, Interval
-from .overlay import ORIGIN, Opener, Slice, plan, rows
+from .overlay import ORIGIN, Opener, Slice, first_cut, plan, rows
 from .patch import Layer, lay_over
 
-__all__ = ["Over", "Part", "Region", "explain", "parts", "schema_of", "settle"]
+__all__ = ["Over", "Part", "Region", "cuts", "explain", "parts", "schema_of", "settle"]
 
 NEAR_ROWS = 65_536
 """Regions with fewer rows than these between them are one."""
@@ -49,6 +49,11 @@ class Region:
 
     base: tuple[Slice, ...]
     layers: tuple[Over, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it is made of, of which some may replace others."""
+        return sum(map(len, (*self.base, *(part for over in self.layers for part in over.slices))))
 
 
 Part = Slice | Region
@@ -128,6 +133,27 @@ def _carried(
     # All columns that its writer knew: one that was added elsewhere is not its business.
     keys = {field.name for field in index}
     return tuple(name for name in opener(part.segment).schema.names if name not in keys)
+
+
+def cuts(region: Region, step: int, index: Sequence[pa.Field], opener: Opener) -> list[Cut]:
+    """Where to cut a region so that its pieces have about `step` rows each, and batches of its
+    segments lie whole in one of them."""
+    types = [field.type for field in index]
+    starts: list[tuple[Cut, int]] = []
+    for part in (*region.base, *(part for over in region.layers for part in over.slices)):
+        segment = opener(part.segment)
+        keys, offsets = segment.first_keys, segment.offsets
+        if keys is not None:
+            inside = range(*np.searchsorted(offsets, (part.start + 1, part.stop)).tolist())
+            starts.extend((first_cut(keys, b, types), segment.batch_rows) for b in inside)
+    found: list[Cut] = []
+    rows = 0
+    for cut, count in sorted(starts):
+        rows += count
+        if rows >= step and (not found or cut > found[-1]):
+            found.append(cut)
+            rows = 0
+    return found
 
 
 def schema_of(extent: Extent, schema: pa.Schema, index: Sequence[str]) -> pa.Schema:

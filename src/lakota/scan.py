@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import groupby, takewhile
+from itertools import groupby, pairwise, takewhile
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,7 @@ from .interval import Interval
 from .manifest import Manifest
 from .overlay import Slice
 from .predicate import ALL, Reach, reach
-from .region import Part, Region, parts
+from .region import Part, Region, cuts, parts
 from .site import Site
 from .view import gather
 
@@ -132,14 +132,29 @@ class Scan:
 
     def _parts(self, bounds: Reach, size: int) -> Iterator[tuple[str, Part]]:
         """The plan, label by label, in key order."""
-        index, opener = self.site.index, self.site.objects.segment
+        opener = self.site.objects.segment
         for label, interval, extents in self._extents(bounds):
-            for part in parts(extents, interval, index, opener):
+            for part in self._cut(extents, interval, size):
                 if isinstance(part, Slice):
                     step = opener(part.segment).batch_rows
                     yield from ((label, piece) for piece in _cut(part, step, size))
                 else:
                     yield label, part
+
+    def _cut(self, extents: Sequence[Extent], interval: Interval, size: int) -> Iterator[Part]:
+        """The plan of a label, with no region of much more than `size` rows."""
+        index, opener = self.site.index, self.site.objects.segment
+        found = parts(extents, interval, index, opener)
+        large = [part for part in found if isinstance(part, Region) and part.rows > 2 * size]
+        ends = [cut for region in large for cut in cuts(region, size, index, opener)]
+        if not ends:
+            yield from found
+            return
+        for lo, hi in pairwise((interval.lo, *ends, interval.hi)):
+            if lo >= hi:  # all keys before the cut are equal
+                continue
+            near = [e for e in extents if e.lo < hi and e.hi > lo]
+            yield from parts(near, Interval(lo, hi), index, opener)
 
     def _extents(self, bounds: Reach) -> Iterator[tuple[str, Interval, list[Extent]]]:
         """The extents of each label and interval within bounds."""
