@@ -43,7 +43,8 @@ transaction fold
 narrow
 merge sync maintain ledger
 predicate origin revisions
-past
+past conflict
+choose revert
 scan sink
 reading
 gc check

@@ -14,6 +14,7 @@ from .clock import Clock
 from .collection import Collection
 from .errors import (
     AlreadyExistsError,
+    ConflictError,
     DamagedError,
     FormatError,
     FrameError,
@@ -38,6 +39,7 @@ __all__ = [
     "Changelog",
     "Clock",
     "Collection",
+    "ConflictError",
     "DamagedError",
     "FormatError",
     "FrameError",

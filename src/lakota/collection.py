@@ -15,7 +15,9 @@ import pyarrow as pa
 from . import evolution, maintain
 from .bounds import check_label
 from .bulk import bulk_writes
-from .changelog import Changelog, Child, Revision
+from .changelog import PHI, Changelog, Child, Revision
+from .choose import merge_by
+from .conflict import conflicts, show_conflicts
 from .diff import differences, touched
 from .errors import AlreadyExistsError, InputError, LabelError, NotFoundError, SchemaError
 from .fold import folds
@@ -23,9 +25,9 @@ from .frames import check_polars
 from .interval import EVERYTHING
 from .ledger import Batch, Ledger
 from .manifest import Manifest
-from .merge import merge
 from .moment import child_of, nanoseconds
 from .registry import Registry
+from .revert import revert
 from .revisions import revisions
 from .scan import Scan
 from .schema import Schema
@@ -279,16 +281,80 @@ class Collection:
             raise InputError(f"push to {remote!r}: expected a Collection, e.g. remote / 'label'")
         return remote.pull(self, shallow=shallow)
 
-    def merge(self, *heads: Revision | str) -> list[Revision]:
-        """Join the heads: all of them, or those given. It always succeeds: at each key the last
-        write wins, and none is lost. Returns the new revisions, one for each head joined; none if
-        there was but one."""
+    def merge(
+        self,
+        *heads: Revision | str,
+        on_conflict: str = "latest",
+        author: str | None = None,
+        message: str = "",
+    ) -> list[Revision]:
+        """Join the heads: all of them, or those given. Returns the new revisions, one for each head
+        joined; none if there was but one.
+
+        `on_conflict`: what becomes of keys that both sides changed in different ways (see
+        `conflicts`). `"latest"`: at each key the last write wins, and none is lost; this always
+        succeeds, and replicas that merge the same heads make the same revision. `"ours"`: as in the
+        first of the heads given, or by default the newest, which reads saw; `"theirs"`: as in the
+        others. This is a commit of one's own, with `author` and `message`. `"raise"`: raises
+        `ConflictError` if there are any, and changes nothing.
+        """
         chosen = [child_of(head) for head in heads]
         known = {child for _, child in self.changelog.history().edges}
         for head, child in zip(heads, chosen, strict=True):
             if child is None or child not in known:
                 raise NotFoundError(f"{head!r} is no revision of collection {self.label!r}")
-        return merge(self._site, [Child(child) for child in chosen if child] if heads else None)
+        joined = [Child(child) for child in chosen if child] if heads else None
+        return merge_by(self._site, on_conflict, joined, author, message)
+
+    def conflicts(self, revision: Revision | str | None = None) -> pl.DataFrame:
+        """What two sides both changed, in different ways, since what they have in common: of the
+        heads as they are now, or of the parents of a merge.
+
+        A row for each two writes that are in conflict, by label, then by key: `label`; of each
+        index column the first and the last key in conflict, `n_first` and `n_last`; how many
+        `rows` differ; which `columns` (null: all); of either side the head, `a` and `b`, and of its
+        write the stamp and the author, `a_stamp`, `a_author`, ...; and which side `wins` by
+        default. Raises `NotFoundError` if what the sides have in common was trimmed.
+
+        >>> from lakota import Repo, Schema
+        >>> schema = Schema(n="int*", x="float")
+        >>> ours, theirs = (Repo().create_collection(schema, "c") for _ in "ab")
+        >>> revisions = (ours / "s").write({"n": [1, 2], "x": [0.5, 0.5]})
+        >>> revisions = (theirs / "s").write({"n": [2, 3], "x": [1.5, 1.5]})
+        >>> paths = ours.pull(theirs)
+        >>> ours.conflicts().select("label", "n_first", "n_last", "wins").rows()
+        [('s', 2, 2, 'b')]
+        >>> first, second = ours.changelog.heads()
+        >>> revisions = ours.merge(first, second, on_conflict="ours")
+        >>> (ours / "s").df()["x"].to_list()
+        [0.5, 0.5, 1.5]
+        """
+        sides = self.changelog.heads()
+        if revision is not None:
+            parents = self.changelog.history().parents_of[self._child(revision)]
+            sides = tuple(parent for parent in parents if parent != PHI)
+        check_polars(self.schema, self.schema.index)
+        return show_conflicts(self._site, conflicts(self._site, sides))
+
+    def revert(
+        self, revision: Revision | str, *, author: str | None = None, message: str = ""
+    ) -> list[Revision]:
+        """Undo what a revision wrote, with a new one: where its writes can still be seen, the
+        content becomes what it were without them. What was written over them stays. Returns the new
+        revisions; none if nothing can be seen of it, as of a merge.
+
+        >>> from lakota import Repo, Schema
+        >>> clct = Repo().create_collection(Schema(n="int*", x="float"), "c")
+        >>> good = (clct / "s").write({"n": [1, 2], "x": [0.5, 0.5]})
+        >>> bad = (clct / "s").write({"n": [1, 2], "x": [9.9, 9.9]})
+        >>> last = (clct / "s").write({"n": [2], "x": [0.7]})
+        >>> undone = clct.revert(bad[0])
+        >>> (clct / "s").df()["x"].to_list()
+        [0.5, 0.7]
+        """
+        if self._ledger.open_batch() is not None:
+            raise InputError("revert inside multi(): expected it before or after the block")
+        return revert(self._site, self._child(revision), author, message)
 
     def clone(
         self,

@@ -27,7 +27,16 @@ from .region import Part, parts
 from .site import Site
 from .view import gather
 
-__all__ = ["Stretch", "Together", "compared", "differences", "stack", "touched"]
+__all__ = [
+    "Stretch",
+    "Together",
+    "compared",
+    "differences",
+    "fresh",
+    "shown",
+    "stack",
+    "touched",
+]
 
 CHANGE = pl.Enum(["added", "removed", "changed"])
 JOB, NTH, LEFT, RIGHT, SAME = "job", "nth", "left", "right", "same"
@@ -51,6 +60,14 @@ class Together(NamedTuple):
     repeated: frozenset[int]
     """The stretches with equal keys."""
 
+    def keys(self, index: Sequence[str]) -> pa.Table:
+        """The keys of both sides, those after below those before."""
+        return pa.concat_tables([self.before.select(index), self.after.select(index)])
+
+    def either(self) -> pl.Expr:
+        """Of a pair, the row of `keys` that has its key."""
+        return pl.col(LEFT).fill_null(pl.col(RIGHT) + self.before.num_rows)
+
 
 def touched(
     old: Manifest, new: Manifest, wanted: Callable[[str], bool] = lambda label: True
@@ -70,12 +87,22 @@ def _said(e: Extent) -> tuple[object, ...]:
     return (e.label, e.lo, e.hi, e.write, e.kind, e.columns)
 
 
-def stack(site: Site, jobs: Sequence[tuple[Manifest, Stretch]], names: Sequence[str]) -> pa.Table:
-    """The rows of all stretches, one after the other; `ORIGIN` is the number of the stretch."""
+def fresh(base: Manifest, side: Manifest) -> list[Extent]:
+    """The extents of writes that `side`, which has seen all that `base` has, has seen besides."""
+    gone, come = changes(base, side)
+    # What is left of a write where others hid a part of it is another extent, but no other write.
+    known = {(e.label, e.write) for e in gone}
+    return [e for e in come if (e.label, e.write) not in known]
+
+
+def stack(
+    site: Site, jobs: Sequence[tuple[Sequence[Extent], Interval]], names: Sequence[str]
+) -> pa.Table:
+    """The rows of all stretches, given by the extents of a series and an interval, one after the
+    other; `ORIGIN` is the number of the stretch."""
     found: list[Part] = []
     index, opener = site.index, site.objects.segment
-    for number, (manifest, (label, interval)) in enumerate(jobs):
-        extents = manifest.select(label, interval)
+    for number, (extents, interval) in enumerate(jobs):
         numbers = dict.fromkeys((e.write for e in extents), number)
         found.extend(parts(extents, interval, index, opener, numbers))
     return gather(site, found, (*names, ORIGIN))
@@ -85,7 +112,7 @@ def compared(
     before: pa.Table, after: pa.Table, index: Sequence[str], values: Sequence[str]
 ) -> Together:
     """Match the rows of two stacks by stretch and key."""
-    left, right = _shown(before, index, values, LEFT), _shown(after, index, values, RIGHT)
+    left, right = shown(before, index, values, LEFT), shown(after, index, values, RIGHT)
     keys = [JOB, *(f"k{i}" for i in range(len(index)))]
     repeated = {*_repeated(left, keys), *_repeated(right, keys)}
     if repeated:
@@ -99,7 +126,8 @@ def compared(
     return Together(before, after, pairs, frozenset(repeated))
 
 
-def _shown(table: pa.Table, index: Sequence[str], values: Sequence[str], row: str) -> pl.DataFrame:
+def shown(table: pa.Table, index: Sequence[str], values: Sequence[str], row: str) -> pl.DataFrame:
+    """What is compared of a stack: the stretch, the columns, and the number of the row."""
     columns = {JOB: value_column(table.column(ORIGIN))}
     columns.update((f"k{i}", key_column(table.column(n))) for i, n in enumerate(index))
     columns.update((f"v{i}", value_column(table.column(n))) for i, n in enumerate(values))
@@ -117,23 +145,23 @@ def differences(
     site: Site, old: Manifest, new: Manifest, stretches: Sequence[Stretch], label: str
 ) -> pl.DataFrame:
     """The rows of `stretches` that differ, as `Collection.diff` shows them."""
-    shown = site.shown
-    found = compared(
-        stack(site, [(old, stretch) for stretch in stretches], shown.names),
-        stack(site, [(new, stretch) for stretch in stretches], shown.names),
-        shown.index,
-        shown.values,
+    schema = site.shown
+    before, after = (
+        stack(
+            site,
+            [(state.select(*stretch), stretch.interval) for stretch in stretches],
+            schema.names,
+        )
+        for state in (old, new)
     )
+    found = compared(before, after, schema.index, schema.values)
     pairs = found.pairs.filter(~pl.col(SAME))
     left, right = pairs[LEFT], pairs[RIGHT]
     labels = pa.chunked_array([[stretch.label for stretch in stretches]], pa.string())
     columns = {label: take(labels, pairs[JOB])}
-    # A key is taken from whichever side has the row.
-    either = right.fill_null(left + found.after.num_rows)
-    for name in shown.index:
-        both = [*found.after.column(name).chunks, *found.before.column(name).chunks]
-        columns[name] = take(pa.chunked_array(both, shown[name].type), either)
-    ends = [f"{name}_{side}" for name in shown.values for side in ("before", "after")]
+    keys, either = found.keys(schema.index), pairs.select(found.either()).to_series()
+    columns.update((name, take(keys.column(name), either)) for name in schema.index)
+    ends = [f"{name}_{side}" for name in schema.values for side in ("before", "after")]
     change, *names = free_names(["change", *ends], columns)
     frame = pairs.select(
         pl.when(pl.col(LEFT).is_null())
@@ -144,7 +172,7 @@ def differences(
     )
     columns[change] = frame.to_series().to_arrow()
     sides = ((found.before, left), (found.after, right))
-    taken = [take(side.column(n), rows) for n in shown.values for side, rows in sides]
+    taken = [take(side.column(n), rows) for n in schema.values for side, rows in sides]
     return as_frame({**columns, **dict(zip(names, taken, strict=True))}).with_columns(
         pl.col(change).cast(CHANGE)
     )

@@ -11,7 +11,8 @@ LakotaError
 │   ├── FrameError                     a frame that does not fit its schema without loss
 │   ├── LabelError                     a label that cannot name a series or a collection
 │   ├── RangeError                     bounds, closed, limit, offset, as_of
-│   └── AlreadyExistsError             the label is taken
+│   ├── AlreadyExistsError             the label is taken
+│   └── ConflictError                  two sides changed the same keys, and this is not wanted
 ├── NotFoundError (KeyError)           a collection, revision or column that is not there
 ├── StoreError (OSError)               the store failed: disk full, no permission, ...
 │   └── ObjectMissingError (FileNotFoundError)   the store has no object of that name
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyExistsError",
+    "ConflictError",
     "DamagedError",
     "FormatError",
     "FrameError",
@@ -66,6 +68,11 @@ class RangeError(InputError):
 
 class AlreadyExistsError(InputError):
     """The label is taken."""
+
+
+class ConflictError(InputError):
+    """Two sides changed the same keys in different ways, and `on_conflict="raise"` was asked for.
+    Nothing was changed."""
 
 
 class NotFoundError(LakotaError, KeyError):

@@ -8,15 +8,13 @@ on, all series in one join. What remains of a write is the least that gives the 
   most `RUNS` of them: so a series that grows is read without a join;
 - otherwise one upsert of the rows that are new or changed, and a deletion of the keys that are
   gone;
-- the whole write, where keys are equal to each other, or another write of the same commit says
-  something of the series.
+- the whole write, where keys are equal to each other, or another write of the same commit overlaps
+  it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -24,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from .bounds import key_cuts
-from .diff import JOB, LEFT, RIGHT, SAME, Stretch, Together, compared, stack
+from .diff import JOB, LEFT, RIGHT, SAME, Together, compared, stack
 from .extent import ERASE, REPLACE, UPSERT
 from .interval import Interval
 from .manifest import Manifest
@@ -40,14 +38,29 @@ RUN = "run"
 
 def narrowed(site: Site, manifest: Manifest, writes: Sequence[Write]) -> list[Write]:
     """What remains of `writes` that are made on `manifest`."""
-    said = Counter(write.label for write in writes)
-    alone = [w.only_changes and w.kind != ERASE and said[w.label] == 1 for w in writes]
+    alone = _alone(writes)
     found = [w for w, is_alone in zip(writes, alone, strict=True) if not is_alone]
     chosen = [w for w, is_alone in zip(writes, alone, strict=True) if is_alone]
     chosen.sort(key=_form)
     for _, group in groupby(chosen, key=_form):
         found.extend(_differing(site, manifest, list(group)))
     return found
+
+
+def _alone(writes: Sequence[Write]) -> list[bool]:
+    """Whether each write asks for it, and no other write overlaps it."""
+    asked = [w.only_changes and w.kind != ERASE and not w.stored for w in writes]
+    last: int | None = None  # the one that reaches furthest
+    for i in sorted(range(len(writes)), key=lambda i: (writes[i].label, writes[i].interval)):
+        if last is not None and (writes[i].label, writes[i].interval.lo) < _reach(writes[last]):
+            asked[i] = asked[last] = False
+        if last is None or _reach(writes[i]) > _reach(writes[last]):
+            last = i
+    return asked
+
+
+def _reach(write: Write) -> tuple[str, bytes]:
+    return (write.label, write.interval.hi)
 
 
 def _form(write: Write) -> tuple[object, ...]:
@@ -58,10 +71,9 @@ def _differing(site: Site, manifest: Manifest, writes: Sequence[Write]) -> Itera
     """What remains of writes of one kind and with the same columns."""
     names = writes[0].table.column_names
     index = site.schema.index
-    stored = replace(site, shown=site.schema)  # below the facades there are stored names only
-    jobs = [(manifest, Stretch(w.label, w.interval)) for w in writes]
+    jobs = [(manifest.select(w.label, w.interval), w.interval) for w in writes]
     found = compared(
-        stack(stored, jobs, names), _stacked(writes), index, [n for n in names if n not in index]
+        stack(site.bare, jobs, names), _stacked(writes), index, [n for n in names if n not in index]
     )
     pairs = found.pairs
     if writes[0].kind == UPSERT:
@@ -100,13 +112,13 @@ def _runs(
     if changed.is_empty():
         return
     runs = changed.group_by([JOB, RUN], maintain_order=True).agg(
-        _either(found).first().alias("first"),
-        _either(found).last().alias("last"),
+        found.either().first().alias("first"),
+        found.either().last().alias("last"),
         pl.col(RIGHT).min().fill_null(0).alias("start"),
         (pl.col(RIGHT).max() + 1).fill_null(0).alias("stop"),
     )
     los, his = key_cuts(
-        _keys(site, found), site.schema, runs["first"].to_list(), runs["last"].to_list()
+        found.keys(site.schema.index), site.schema, runs["first"].to_list(), runs["last"].to_list()
     )
     table = found.after.drop_columns([ORIGIN])
     for job, start, stop, lo, hi in zip(
@@ -117,24 +129,13 @@ def _runs(
 
 def _layers(site: Site, write: Write, found: Together, changed: pl.DataFrame) -> Iterator[Write]:
     """An upsert of what is new or changed, a deletion of what is gone."""
-    keys = _keys(site, found)
+    keys = found.keys(site.schema.index)
     gone = changed.filter(pl.col(RIGHT).is_null())[LEFT]
     come = changed[RIGHT].drop_nulls()
-    erased = found.before.select(site.schema.index), gone, ERASE, None, found.after.num_rows
-    upsert = found.after.drop_columns([ORIGIN]), come, UPSERT, write.columns, 0
+    erased = found.before.select(site.schema.index), gone, ERASE, None, 0
+    upsert = found.after.drop_columns([ORIGIN]), come, UPSERT, write.columns, found.before.num_rows
     for source, rows, kind, columns, first in (erased, upsert):
         if len(rows):
             table = source.take(rows.to_arrow()).combine_chunks()
             (lo,), (hi,) = key_cuts(keys, site.schema, [first + rows[0]], [first + rows[-1]])
             yield Write(write.label, Interval(lo, hi), table, 0, len(rows), kind, columns)
-
-
-def _either(found: Together) -> pl.Expr:
-    """The row of `_keys` that has the key."""
-    return pl.col(RIGHT).fill_null(pl.col(LEFT) + found.after.num_rows)
-
-
-def _keys(site: Site, found: Together) -> pa.Table:
-    """The keys of both sides, one below the other."""
-    index = site.schema.index
-    return pa.concat_tables([found.after.select(index), found.before.select(index)])

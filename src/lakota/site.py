@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -47,6 +47,11 @@ class Site:
     def index(self) -> list[pa.Field]:
         """The index columns."""
         return [self.schema.arrow.field(name) for name in self.schema.index]
+
+    @property
+    def bare(self) -> Site:
+        """The same, with the columns shown under the names that they are stored by."""
+        return replace(self, shown=self.schema)
 
     @property
     def key_types(self) -> list[pa.DataType]:

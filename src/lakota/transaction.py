@@ -83,24 +83,30 @@ def commit(
     author: str | None = None,
     message: str = "",
     narrow: Narrow | None = None,
+    heads: Sequence[Child] | None = None,
 ) -> list[Revision]:
-    """Store `writes`, in their order, as one revision on all heads. Returns its edges; none if
-    there is nothing to write, or `narrow` leaves nothing."""
+    """Store `writes`, in their order, as one revision on all heads, or on those given. Returns its
+    edges; none if there is nothing to write, or `narrow` leaves nothing."""
     if not writes:
         return []
     author = default_author() if author is None else author
     _check_texts(author=author, message=message)
     with site.changelog.writing():
-        return _commit(site, writes, author, message, narrow)
+        on = site.changelog.heads() if heads is None else heads
+        return _commit(site, writes, author, message, narrow, on)
 
 
 def _commit(
-    site: Site, writes: Sequence[Write], author: str, message: str, narrow: Narrow | None
+    site: Site,
+    writes: Sequence[Write],
+    author: str,
+    message: str,
+    narrow: Narrow | None,
+    heads: Sequence[Child],
 ) -> list[Revision]:
     _freshen(site, writes)
-    heads = site.changelog.heads()
     if heads:
-        site.clock.observe(stamp_of(heads[-1]))
+        site.clock.observe(stamp_of(max(heads)))
     joined = site.joined(heads)
     if narrow is not None:
         writes = narrow(joined.manifest, writes)
