@@ -280,6 +280,8 @@ class Replica:
         """Reads as of this stamp or later see what they always saw."""
         self.whole = True
         """Whether its history was never trimmed nor pulled without its past."""
+        self.swept = False
+        """Whether objects were deleted here."""
         self.repo: Repo
         self.reopen()
         self.repo.create_collection(oracle.kind.schema, "c", raise_if_exists=False)
@@ -545,6 +547,7 @@ class Replica:
             self.oracle.learn(child, joined)
 
     def gc(self) -> None:
+        self.swept = True
         self.repo.gc(grace=0)
         assert self.repo.gc(grace=0, dry_run=True).objects == 0
 
@@ -676,7 +679,7 @@ SIZES = (
     {"fanout": 2},
     {"fanout": 3, "segment": 3, "factor": 2},
     {"fanout": 2, "segment": 1, "factor": 3, "join": 6, "block": 2},
-    {"fanout": 4, "factor": 2, "join": 5, "block": 1},
+    {"fanout": 4, "factor": 2, "join": 5, "block": 4},
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from model import (
     CLOSED,
     EVERYWHERE,
@@ -38,7 +38,8 @@ HOUR = 3_600_000_000_000
 places = st.integers(0, 3)
 labels = st.sampled_from(LABELS)
 seeds = st.integers(0, 63)
-bounds = st.integers(-1, 63)
+bounds = st.just(-1) | st.integers(0, 63)
+aheads = st.integers(0, 2)
 closed = st.sampled_from(CLOSED)
 keys = st.lists(seeds, max_size=4)
 hows = st.sampled_from(["write", *HOWS])
@@ -50,13 +51,17 @@ class Replicas(RuleBasedStateMachine):
     """Random steps on replicas of one collection. Their clocks stand still between steps, unless
     time passes, so that stamps tie; some are an hour off."""
 
+    news = 0
+    """Writes since they were all the same."""
+
     @initialize(
         kind=st.sampled_from(sorted(KINDS)),
         small=st.sampled_from(SIZES),
         skews=st.lists(st.sampled_from([0, HOUR, -HOUR]), min_size=2, max_size=4),
         codecs=st.tuples(*[st.sampled_from(["plain", "packed"])] * 4),
         local=st.integers(0, 19).map(lambda n: n == 19),
-        upserts=st.integers(0, 2).map(lambda n: n == 2),
+        upserts=st.integers(0, 3).map(lambda n: n == 3),
+        forgets=st.booleans(),
     )
     def start(
         self,
@@ -66,11 +71,12 @@ class Replicas(RuleBasedStateMachine):
         codecs: Any,
         local: bool,
         upserts: bool,
+        forgets: bool,
     ) -> None:
         self.stack = ExitStack()
         self.stack.enter_context(sizes(**small))
         self.now, self.frozen = START, 0
-        self.upserts = upserts
+        self.upserts, self.forgets = upserts, forgets
         self.turns = cycle(LABELS)
         self.oracle = Oracle(KINDS[kind])
         self.replicas = []
@@ -86,8 +92,11 @@ class Replicas(RuleBasedStateMachine):
     def at(self, place: int) -> Replica:
         return self.replicas[place % len(self.replicas)]
 
+    def other(self, place: int, ahead: int) -> Replica:
+        return self.at(place % len(self.replicas) + 1 + ahead % (len(self.replicas) - 1))
+
     def order(self, spec: OrderSpec) -> Order:
-        """A write whose rows fit its bounds."""
+        """A write whose rows fit its bounds; without rows a deletion."""
         label, keys, start, stop, closed, how = spec
         rows = [self.oracle.row(seed) for seed in keys]
         if how != "write" and self.upserts:
@@ -95,101 +104,92 @@ class Replicas(RuleBasedStateMachine):
             return Order(label, list(distinct.values()), EVERYWHERE, *HOWS[how])
         bound = self.oracle.kind.bound
         span = Span(bound(start), bound(stop), closed)
-        return Order(label, [row for row in rows if span.holds(self.oracle.key(row))], span)
+        if span.empty:
+            span = Span(span.stop, span.start, closed)
+        rows = [row for row in rows if span.holds(self.oracle.key(row))]
+        if not rows:
+            span = Span(bound(max(start, 0)), bound(max(stop, 0)), closed)
+        return Order(label, rows, span)
 
-    @rule(nanoseconds=st.sampled_from([1, 2, 5, HOUR // 3600, HOUR, 2 * HOUR]))
-    def time_passes(self, nanoseconds: int) -> None:
-        self.now += nanoseconds
-
-    @rule(at=places, spec=orders)
-    def write(self, at: int, spec: OrderSpec) -> None:
+    @rule(at=places, spec=orders, later=st.sampled_from([0, 0, 1, 2, HOUR // 2, 2 * HOUR]))
+    def write(self, at: int, spec: OrderSpec, later: int) -> None:
+        self.now += later
+        self.news += 1
         order = self.order(spec)
         self.at(at).write(order)
         self.at(at).check_now(order.label)
 
-    @rule(at=places, other=places, spec=orders, other_spec=orders | st.none())
+    @rule(at=places, ahead=aheads, spec=orders, other_spec=orders | st.none())
     def write_at_once(
-        self, at: int, other: int, spec: OrderSpec, other_spec: OrderSpec | None
+        self, at: int, ahead: int, spec: OrderSpec, other_spec: OrderSpec | None
     ) -> None:
         """Two replicas write at the very same time: different things, or the same."""
         order = self.order(spec)
         other_order = order if other_spec is None else self.order(other_spec)
         stamps = [int(child[:16], 16) for child in self.oracle.seen]
         self.frozen = max([self.now, *stamps]) + 1
+        self.news += 2
         self.at(at).write(order)
-        self.at(other).write(other_order)
+        self.other(at, ahead).write(other_order)
         self.frozen = 0
-        self.at(at).check_now(next(self.turns))
-        self.at(other).check_now(next(self.turns))
+        self.at(at).check_now(order.label)
+        self.other(at, ahead).check_now(other_order.label)
 
     @rule(at=places, specs=st.lists(orders, max_size=4))
-    def multi(self, at: int, specs: list[OrderSpec]) -> None:
+    def write_many(self, at: int, specs: list[OrderSpec]) -> None:
+        self.news += 1
         self.at(at).multi([self.order(spec) for spec in specs])
         self.at(at).check_now(next(self.turns))
 
-    @rule(at=places, label=labels, start=bounds, stop=bounds, closed=closed)
-    def delete(self, at: int, label: str, start: int, stop: int, closed: str) -> None:
-        self.at(at).write(self.order((label, [], max(start, 0), max(stop, 0), closed, "write")))
-        self.at(at).check_now(label)
-
-    @rule(at=places, label=labels)
-    def delete_series(self, at: int, label: str) -> None:
-        self.at(at).delete(label)
-        self.at(at).check_now(label)
-
+    @precondition(lambda self: self.news)
     @rule(at=places, label=labels, other=labels)
-    def rename(self, at: int, label: str, other: str) -> None:
-        self.at(at).rename(label, other)
+    def move_series(self, at: int, label: str, other: str) -> None:
+        """Rename it or, to its own name, delete it."""
+        if label == other:
+            self.at(at).delete(label)
+        else:
+            self.at(at).rename(label, other)
         self.at(at).check_now(label, other)
 
+    @precondition(lambda self: self.news)
+    @rule(at=places, ahead=aheads, way=st.sampled_from(["pull", "pull", "repo"]))
+    def pull(self, at: int, ahead: int, way: str) -> None:
+        self.at(at).pull(self.other(at, ahead), way)
+        self.at(at).check_now(next(self.turns))
+
+    @precondition(lambda self: self.news)
+    @rule(
+        at=places, ahead=aheads, way=st.sampled_from(["push", "push", "label", "push", "shallow"])
+    )
+    def push(self, at: int, ahead: int, way: str) -> None:
+        way = way if way != "shallow" or self.forgets else "push"
+        self.other(at, ahead).pull(self.at(at), way)
+        self.other(at, ahead).check_now(next(self.turns))
+
+    @precondition(lambda self: self.news)
+    @rule(at=places, which=st.none() | st.sets(places, min_size=2))
+    def merge(self, at: int, which: set[int] | None) -> None:
+        heads = self.at(at).heads()
+        chosen = [head for nth, head in enumerate(heads) if which and nth in which]
+        self.at(at).merge(chosen)
+        self.at(at).check_now(next(self.turns))
+
+    @precondition(lambda self: self.news)
     @rule(
         at=places,
-        source=places,
-        way=st.sampled_from(["pull", "push", "pull", "push", "repo", "label", "shallow"]),
+        what=st.sampled_from(["defrag", "pack", "gc", "trim", "reopen"]),
+        nth=st.integers(0, 60),
     )
-    def pull(self, at: int, source: int, way: str) -> None:
-        if self.at(at) is not self.at(source):
-            self.at(at).pull(self.at(source), way)
-            self.at(at).check_now(next(self.turns))
-
-    @rule(at=places)
-    def merge(self, at: int) -> None:
-        self.at(at).merge()
-        self.at(at).check_now(next(self.turns))
-
-    @rule(at=places, which=st.sets(places, min_size=2))
-    def merge_some(self, at: int, which: set[int]) -> None:
-        heads = self.at(at).heads()
-        chosen = [head for nth, head in enumerate(heads) if nth in which]
-        if chosen:
-            self.at(at).merge(chosen)
-            self.at(at).check_now(next(self.turns))
-
-    @rule(at=places, max_chunk=st.integers(1, 3))
-    def defrag(self, at: int, max_chunk: int) -> None:
-        self.at(at).defrag(max_chunk)
-        self.at(at).check_now(next(self.turns))
-
-    @rule(at=places)
-    def pack(self, at: int) -> None:
-        self.at(at).pack()
-        self.at(at).check_now(next(self.turns))
-
-    @rule(at=places)
-    def gc(self, at: int) -> None:
-        self.at(at).gc()
-        self.at(at).check_now(next(self.turns))
-
-    @rule(at=places, nth=st.integers(0, 60))
-    def trim(self, at: int, nth: int) -> None:
-        revisions = sorted(self.at(at).clct.changelog.log(), key=lambda r: r.child)
-        if revisions:
-            self.at(at).trim(revisions[nth % len(revisions)])
-            self.at(at).check_now(next(self.turns))
-
-    @rule(at=places)
-    def reopen(self, at: int) -> None:
-        self.at(at).reopen()
+    def upkeep(self, at: int, what: str, nth: int) -> None:
+        replica = self.at(at)
+        revisions = sorted(replica.clct.changelog.log(), key=lambda r: r.child)
+        if what == "defrag":
+            replica.defrag(1 + nth % 3)
+        elif what == "trim" and revisions and self.forgets:
+            replica.trim(revisions[nth % len(revisions)])
+        elif what != "trim":
+            getattr(replica, what)()
+        replica.check_now(next(self.turns))
 
     @rule(at=places, label=labels, start=bounds, stop=bounds, when=st.integers(-20, 100))
     def read(self, at: int, label: str, start: int, stop: int, when: int) -> None:
@@ -197,22 +197,26 @@ class Replicas(RuleBasedStateMachine):
         span = Span(bound(start), bound(stop), "left")
         self.at(at).check_read(label, span, None, None, 2, when, None)
 
-    @rule()
-    def all_converge(self) -> None:
+    @precondition(lambda self: self.news >= 8)
+    @rule(nth=st.none() | st.integers(0, 23))
+    def converge(self, nth: int | None) -> None:
+        """Everyone pulls from everyone and merges, at the end or, in some order, on the way."""
+        self.exchange_and_merge() if nth is None else self.exchange_merging_on_the_way(nth)
+        self.check_same()
+        self.news = 0
+
+    def exchange_and_merge(self) -> None:
         self.exchange()
-        if all(replica.whole for replica in self.replicas):
+        whole = all(replica.whole for replica in self.replicas)
+        if whole:
             assert len({tuple(replica.heads()) for replica in self.replicas}) == 1
-        for replica in self.replicas:
-            replica.merge()
-        if not all(replica.whole for replica in self.replicas):
+        self.merge_all()
+        if not whole:
             # Where history was trimmed, a head may not be known for an ancestor of another.
             self.exchange()
-            for replica in self.replicas:
-                replica.merge()
-        self.check_same()
+            self.merge_all()
 
-    @rule(nth=st.integers(0, 23))
-    def all_converge_merging_as_they_go(self, nth: int) -> None:
+    def exchange_merging_on_the_way(self, nth: int) -> None:
         orders = list(permutations(self.replicas))
         for replica in orders[nth % len(orders)]:
             replica.merge()
@@ -220,15 +224,16 @@ class Replicas(RuleBasedStateMachine):
                 if other is not replica:
                     replica.pull(other)
                     replica.merge()
-        # The first has not seen all yet: what the others merged on the way may be compacted.
         self.exchange()
-        for replica in self.replicas:
-            replica.merge()
+        self.merge_all()
+        # All have seen the same: their content has one digest, by whatever merges they came to it.
         assert len({replica.heads()[-1][17:] for replica in self.replicas if replica.heads()}) <= 1
         self.exchange()
+        self.merge_all()
+
+    def merge_all(self) -> None:
         for replica in self.replicas:
             replica.merge()
-        self.check_same()
 
     def exchange(self) -> None:
         """Everyone pulls from everyone."""
@@ -252,10 +257,10 @@ class Replicas(RuleBasedStateMachine):
         try:
             if sys.exc_info()[0] is None and hasattr(self, "replicas"):
                 for replica in self.replicas:
-                    replica.check_past(2)
-                self.all_converge()
+                    replica.check_past(1)
+                self.converge(None)
                 self.replicas[0].check_past(2)
-                for replica in self.replicas:
+                for replica in self.replicas[:1] + [r for r in self.replicas[1:] if r.swept]:
                     replica.check_store()
         finally:
             if hasattr(self, "stack"):
