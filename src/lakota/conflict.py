@@ -167,7 +167,11 @@ def _named(
     theirs = shown(asked, site.schema.index, (), "at")
     named = theirs.join(own, on=[n for n in own.columns if n != "own"], how="semi")["at"]
     about_all = ~pl.col(JOB).is_in(upserts)
-    return pairs.with_row_index("at").filter(about_all | pl.col("at").is_in(named.implode())).drop("at")
+    return (
+        pairs.with_row_index("at")
+        .filter(about_all | pl.col("at").is_in(named.implode()))
+        .drop("at")
+    )
 
 
 # ---- As a frame
