@@ -298,3 +298,20 @@ def test_a_diff_of_nested_and_wide_types() -> None:
     row = {"k": [1], "x": [[NAN]], "y": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))}
     wide.series("s").write(row)
     assert wide.series("s").write(row, only_changes=True) == []
+
+
+def test_a_series_that_grows_by_changes_does_not_fall_to_pieces() -> None:
+    clct = collection()
+    rows_written = 0
+    many: ROWS = []
+    for n in range(300):
+        many.append((n, float(n), "a"))
+        if n % 7 == 0:
+            many[n // 2] = (n // 2, -float(n), "b")
+        (revision,) = clct.series("s").write(frame(many), only_changes=True)
+        rows_written += stored(clct, revision)
+        if n % 50 == 0:
+            assert content(clct, "s") == [tuple(map(exact, row)) for row in many]
+    state = clct._ledger.state()
+    assert len(list(state.extents())) < 40
+    assert rows_written < 300 * 40

@@ -8,23 +8,32 @@ on, all series in one join. What remains of a write is the least that gives the 
   most `RUNS` of them: so a series that grows is read without a join;
 - otherwise one upsert of the rows that are new or changed, and a deletion of the keys that are
   gone;
-- the whole write, where keys are equal to each other, or another write of the same commit overlaps
-  it.
+- the whole write, where the series would lie in more than `MANY` pieces, where keys are equal to
+  each other, or another write of the same commit overlaps it.
+
+Every piece of a series is a row of the manifest, and a commit that touches all series writes the
+pages of all these rows anew. So a series that grows and lies in more than `FEW` pieces takes the
+pieces before what is new along, unchanged, those that are small beside it first: of n rows each is
+written O(log n) times, as in `compact`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from .bounds import key_cuts
+from .compact import FACTOR
 from .diff import JOB, LEFT, RIGHT, SAME, Together, compared, stack
-from .extent import ERASE, REPLACE, UPSERT
-from .interval import Interval
+from .extent import ERASE, REPLACE, UPSERT, Extent
+from .interval import Cut, Interval
 from .manifest import Manifest
 from .overlay import ORIGIN
 from .site import Site
@@ -33,6 +42,8 @@ from .transaction import Write
 __all__ = ["narrowed"]
 
 RUNS = 8
+FEW, MANY = 4, 32
+"""Pieces of a series."""
 RUN = "run"
 
 
@@ -87,7 +98,8 @@ def _differing(site: Site, manifest: Manifest, writes: Sequence[Write]) -> Itera
     changed = changed.filter(~whole)
     kind = writes[0].kind
     in_layers = scattered if kind == REPLACE else pl.lit(True)
-    yield from _runs(site, writes, found, changed.filter(~in_layers))
+    old = [extents for extents, _ in jobs]
+    yield from _runs(site, writes, found, changed.filter(~in_layers), old)
     for (job,), rows in changed.filter(in_layers).group_by([JOB], maintain_order=True):
         yield from _layers(site, writes[int(str(job))], found, rows)
 
@@ -106,9 +118,13 @@ def _stacked(writes: Sequence[Write]) -> pa.Table:
 
 
 def _runs(
-    site: Site, writes: Sequence[Write], found: Together, changed: pl.DataFrame
+    site: Site,
+    writes: Sequence[Write],
+    found: Together,
+    changed: pl.DataFrame,
+    old: Sequence[Sequence[Extent]],
 ) -> Iterator[Write]:
-    """A replace for each run of rows that differ."""
+    """A replace for each run of rows that differ. `old`: what there is, for each write."""
     if changed.is_empty():
         return
     runs = changed.group_by([JOB, RUN], maintain_order=True).agg(
@@ -120,11 +136,64 @@ def _runs(
     los, his = key_cuts(
         found.keys(site.schema.index), site.schema, runs["first"].to_list(), runs["last"].to_list()
     )
-    table = found.after.drop_columns([ORIGIN])
-    for job, start, stop, lo, hi in zip(
-        runs[JOB], runs["start"], runs["stop"], los, his, strict=True
-    ):
-        yield Write(writes[job].label, Interval(lo, hi), table, start, stop)
+    rows = found.after.drop_columns([ORIGIN])
+    ends = np.cumsum([write.stop - write.start for write in writes]).tolist()
+    made = map(_Run, runs[JOB], map(Interval, los, his), runs["start"], runs["stop"])
+    for job, group in groupby(made, key=lambda run: run.job):
+        own = list(group)
+        first = ends[job] - (writes[job].stop - writes[job].start)
+        if len(old[job]) + 2 * len(own) > MANY:
+            yield replace(writes[job], only_changes=False)
+            continue
+        for run in _rejoined(site, rows, own, old[job], writes[job].interval, first):
+            yield Write(writes[job].label, run.interval, rows, run.start, run.stop)
+
+
+class _Run(NamedTuple):
+    """Rows of the new content to be written, and the interval that they replace."""
+
+    job: int
+    interval: Interval
+    start: int
+    stop: int
+
+
+def _rejoined(
+    site: Site,
+    rows: pa.Table,
+    runs: Sequence[_Run],
+    old: Sequence[Extent],
+    inside: Interval,
+    first: int,
+) -> Sequence[_Run]:
+    """The runs; the last of a series that grows takes the small pieces before it along."""
+    *before, last = runs
+    lo, hi = last.interval
+    if last.start == last.stop or len(old) < FEW or any(e.length and e.hi > hi for e in old):
+        return runs
+    size, pieces = last.stop - last.start, len(old) + 1
+    for e in reversed(old):
+        if e.lo >= lo:
+            continue
+        if e.lo < inside.lo or (pieces <= FEW and e.length >= FACTOR * size):
+            break
+        lo, size, pieces = e.lo, size + e.length, pieces - 1
+    while before and before[-1].interval.hi > lo:
+        lo = min(lo, before.pop().interval.lo)
+    start = _row_after(site, rows, lo, range(first, last.start), size)
+    return [*before, _Run(last.job, Interval(lo, hi), start, last.stop)]
+
+
+def _row_after(site: Site, rows: pa.Table, cut: Cut, among: range, near: int) -> int:
+    """The first row of `among` after `cut`, or the one that comes next; about `near` rows before
+    the end."""
+    while True:
+        at = range(max(among.start, among.stop - near), among.stop)
+        los, _ = key_cuts(rows, site.schema, at, at)
+        found = bisect_left(los, cut)
+        if found or at.start == among.start:
+            return at.start + found
+        near *= 2
 
 
 def _layers(site: Site, write: Write, found: Together, changed: pl.DataFrame) -> Iterator[Write]:
