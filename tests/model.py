@@ -671,6 +671,11 @@ def rows_of(table: Any) -> list[Row]:
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
+def machine(examples: int) -> settings:
+    """The settings of a machine: so many examples of 50 steps."""
+    return settings(max_examples=examples, stateful_step_count=50, report_multiple_bugs=False)
+
+
 # ---- Small sizes, so that few rows go all ways
 
 

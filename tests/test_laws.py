@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from itertools import cycle, permutations
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from model import (
@@ -27,6 +26,7 @@ from model import (
     Order,
     Replica,
     Span,
+    machine,
     sizes,
 )
 
@@ -51,6 +51,7 @@ class Replicas(RuleBasedStateMachine):
     """Random steps on replicas of one collection. Their clocks stand still between steps, unless
     time passes, so that stamps tie; some are an hour off."""
 
+    upserts = False
     news = 0
     """Writes since they were all the same."""
 
@@ -60,7 +61,6 @@ class Replicas(RuleBasedStateMachine):
         skews=st.lists(st.sampled_from([0, HOUR, -HOUR]), min_size=2, max_size=4),
         codecs=st.tuples(*[st.sampled_from(["plain", "packed"])] * 4),
         local=st.integers(0, 19).map(lambda n: n == 19),
-        upserts=st.integers(0, 3).map(lambda n: n == 3),
         forgets=st.booleans(),
     )
     def start(
@@ -70,13 +70,12 @@ class Replicas(RuleBasedStateMachine):
         skews: list[int],
         codecs: Any,
         local: bool,
-        upserts: bool,
         forgets: bool,
     ) -> None:
         self.stack = ExitStack()
         self.stack.enter_context(sizes(**small))
         self.now, self.frozen = START, 0
-        self.upserts, self.forgets = upserts, forgets
+        self.forgets = forgets
         self.turns = cycle(LABELS)
         self.oracle = Oracle(KINDS[kind])
         self.replicas = []
@@ -267,10 +266,16 @@ class Replicas(RuleBasedStateMachine):
                 self.stack.close()
 
 
+class UpsertingReplicas(Replicas):
+    """As well with upserts of rows and cells, and deletions by key."""
+
+    upserts = True
+
+
 TestReplicas = Replicas.TestCase
-TestReplicas.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=50, report_multiple_bugs=False
-)
+TestReplicas.settings = machine(EXAMPLES * 9 // 10)
+TestUpsertingReplicas = UpsertingReplicas.TestCase
+TestUpsertingReplicas.settings = machine(EXAMPLES // 10)
 
 
 # ---- The smallest examples of what the machine found

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from model import (
@@ -26,6 +25,7 @@ from model import (
     Order,
     Replica,
     Span,
+    machine,
     sizes,
 )
 
@@ -52,12 +52,8 @@ class OneRepo(RuleBasedStateMachine):
         small=st.sampled_from(SIZES),
         codec=st.sampled_from(["plain", "packed"]),
         local=st.integers(0, 9).map(lambda n: n == 9),
-        upserts=st.integers(0, 3).map(lambda n: n == 3),
     )
-    def start(
-        self, kind: str, small: dict[str, int], codec: str, local: bool, upserts: bool
-    ) -> None:
-        self.upserts = upserts
+    def start(self, kind: str, small: dict[str, int], codec: str, local: bool) -> None:
         self.stack = ExitStack()
         self.stack.enter_context(sizes(**small))
         store: Any = MemoryStore()
@@ -176,10 +172,16 @@ class OneRepo(RuleBasedStateMachine):
                 self.stack.close()
 
 
+class UpsertedRepo(OneRepo):
+    """As well with upserts of rows and cells, and deletions by key."""
+
+    upserts = True
+
+
 TestOneRepo = OneRepo.TestCase
-TestOneRepo.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=50, report_multiple_bugs=False
-)
+TestOneRepo.settings = machine(EXAMPLES * 4 // 5)
+TestUpsertedRepo = UpsertedRepo.TestCase
+TestUpsertedRepo.settings = machine(EXAMPLES // 5)
 
 
 # ---- The smallest examples of what the machine found
