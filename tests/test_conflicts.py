@@ -229,7 +229,7 @@ def test_conflicts_of_cells_name_their_columns_and_authors() -> None:
 
 def test_conflicts_of_sides_whose_common_past_was_trimmed_cannot_be_told() -> None:
     apart = Apart([[("s", "write", [1])]], [[("s", "write", [1])]], [[("s", "write", [1])]])
-    apart.here.trim("2100-01-01", grace=-1)
+    apart.here.trim("2100-01-01", grace=0)
     with pytest.raises(NotFoundError, match="was trimmed"):
         apart.here.conflicts()
     assert len(apart.here.merge()) == 2
@@ -297,7 +297,7 @@ def test_what_was_trimmed_cannot_be_restored() -> None:
     for value in range(3):
         apply(clct, "s", "write", [1], value)
     first, second, last = clct.changelog.log()
-    clct.trim("2100-01-01", grace=-1)
+    clct.trim("2100-01-01", grace=0)
     with pytest.raises(NotFoundError, match="was trimmed"):
         clct.revert(last)
     with pytest.raises(NotFoundError, match="no revision of"):

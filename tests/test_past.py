@@ -113,7 +113,7 @@ def test_a_history_after_a_trim_has_what_is_known() -> None:
     for value in range(5):
         series.write(frame([1], value), author=f"{value}")
     series.upsert({"n": [1], "y": ["cell"]}, author="last")
-    clct.trim(clct.changelog.log()[3].stamp + 1, grace=-1)
+    clct.trim(clct.changelog.log()[3].stamp + 1, grace=0)
     found = series.history(1)
     assert found["author"].to_list() == ["3", "4", "last"]
     assert found["y"].to_list() == ["3", "4", "cell"]
@@ -192,7 +192,7 @@ def test_authors_outlive_merges_and_compactions_but_not_a_trim() -> None:
     a.defrag(1)
     wanted = ["ada"] * 3 + ["bob"] * 3
     assert a.series("s").df(provenance=True)["author"].to_list() == wanted
-    a.trim("2100-01-01", grace=-1)
+    a.trim("2100-01-01", grace=0)
     found = a.series("s").df(provenance=True)
     assert found["author"].null_count() == 6 and found["stamp"].n_unique() == 6
 

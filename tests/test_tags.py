@@ -144,12 +144,12 @@ def test_a_tagged_revision_outlives_trim_and_gc(tmp_path: Path) -> None:
     clct = filled(repo, 5)
     tagged = clct.changelog.log()[1]
     clct.tag("v", tagged)
-    assert clct.trim("2100-01-01", grace=-1) == 3
-    repo.gc(grace=-1)
+    assert clct.trim("2100-01-01", grace=0) == 3
+    repo.gc(grace=0)
     assert value(clct, as_of="v") == [1.0] and value(clct) == [4.0]
     assert repo.check()
     clct.untag("v")
-    assert clct.trim("2100-01-01", grace=-1) == 1
+    assert clct.trim("2100-01-01", grace=0) == 1
     with pytest.raises(NotFoundError):
         value(clct, as_of=tagged)
 

@@ -13,9 +13,18 @@ from .interval import Cut, Interval, between, encode_rows, parse_closed
 from .schema import Schema
 from .types import physical_values
 
-__all__ = ["check_count", "check_label", "check_window", "interval_of", "key_cuts"]
+__all__ = [
+    "check_count",
+    "check_grace",
+    "check_label",
+    "check_window",
+    "interval_of",
+    "key_cuts",
+]
 
 LABEL_BYTES = 4096
+LONG = 1e18
+"""Seconds, longer than anything lasts."""
 
 
 def check_label(label: object) -> str:
@@ -66,10 +75,20 @@ def _takeable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.large_binary()) if pa.types.is_binary_view(column.type) else column
 
 
-def check_count(what: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise RangeError(f"{what}={value!r}: expected a number of rows, 0 or more")
+def check_count(what: str, value: object, *, least: int = 0, of: str = "rows") -> int:
+    """A number of something, at least so many. Raises `RangeError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise RangeError(f"{what}={value!r}: expected a number of {of}, {least} or more")
     return int(value)
+
+
+def check_grace(grace: Any) -> float:
+    """A grace period in seconds, 0 or more. Raises `RangeError`."""
+    number = isinstance(grace, (int, float, np.integer, np.floating))
+    seconds = grace if number and not isinstance(grace, bool) else -1
+    if not seconds >= 0:  # of NaN not true either
+        raise RangeError(f"grace={grace!r}: expected a number of seconds, 0 or more")
+    return float(seconds) if seconds < LONG else LONG
 
 
 def check_window(limit: int | None, offset: int | None) -> tuple[int, int | None]:

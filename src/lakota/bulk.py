@@ -22,13 +22,21 @@ __all__ = ["bulk_writes"]
 def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
     """One write per value of the column `label`: over the interval of its keys a replace, in a
     `Schema.kv` collection an upsert."""
-    if label in schema:
+    if check_label(label) in schema:
         raise SchemaError(
             f"label={label!r} is a column of the schema: expected the name of another column of "
             "the frame, which says to which series each row goes"
         )
     columns = {label: "str*", **{column.name: column.definition for column in schema.columns}}
-    table = to_table(frame, Schema(columns))
+    try:
+        table = to_table(frame, Schema(columns))
+    except FrameError as error:
+        if f"missing column {label!r}" not in str(error):
+            raise
+        raise FrameError(
+            f"{error}; {label!r} would say to which series each row goes: name that column with "
+            "label=, or write to one series with clct.series(...).write(frame)"
+        ) from error
     if table.num_rows == 0:
         return []
     keyed = schema.kind == "kv"

@@ -33,7 +33,7 @@ import xxhash
 
 from .clock import Stamp
 from .digest import Digest
-from .errors import DamagedError, FormatError
+from .errors import DamagedError, FormatError, NotFoundError
 from .moment import child_of, nanoseconds
 from .store.base import Store
 
@@ -318,9 +318,14 @@ class Changelog:
         """The document of an edge; raises `DamagedError`, `ObjectMissingError`."""
         return decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())
 
-    def document(self, revision: Revision) -> dict[str, Any]:
-        """The document of a revision: author, message, kind, counts."""
-        return self.read((revision.parent, revision.child))
+    def document(self, revision: Revision | str) -> dict[str, Any]:
+        """The document of a revision, or of its path or child: author, message, kind, counts.
+        Raises `NotFoundError`."""
+        child = Child(child_of(revision) or "")
+        parents = self.history().parents_of.get(child)
+        if not parents:
+            raise NotFoundError(f"{revision!r} is no revision of this collection: see log()")
+        return self.read((getattr(revision, "parent", parents[0]), child))
 
     def about(self, child: Child) -> Mapping[str, Any]:
         """The document of the revisions that made a state, which all say the same. Kept."""

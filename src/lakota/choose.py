@@ -27,7 +27,7 @@ from .merge import merge
 from .narrow import narrowed
 from .overlay import ORIGIN
 from .site import Site
-from .transaction import Write, commit
+from .transaction import Write, check_about, commit
 
 __all__ = ["CHOICES", "merge_by"]
 
@@ -41,7 +41,8 @@ def merge_by(
 ) -> list[Revision]:
     """Join `heads` (all of them by default), of which the first, or the newest by default, is
     ours."""
-    if choice not in CHOICES:
+    check_about(author, message)
+    if not isinstance(choice, str) or choice not in CHOICES:
         raise InputError(f"on_conflict={choice!r}: expected one of {', '.join(CHOICES)}")
     if choice == "latest":
         return merge(site, heads)

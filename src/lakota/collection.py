@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from . import evolution, maintain
-from .bounds import check_label
+from .bounds import check_count, check_grace, check_label
 from .bulk import bulk_writes
 from .changelog import PHI, Changelog, Child, Revision
 from .choose import merge_by
@@ -112,7 +112,7 @@ class Collection:
         >>> clct.scan(label="at").filter(pl.col("at") == "b").collect().rows()
         [('b', 1, 0.0)]
         """
-        if not isinstance(label, str) or label in self.schema:
+        if check_label(label) in self.schema:
             raise SchemaError(
                 f"label={label!r}: expected a name that is not that of a column of the schema"
             )
@@ -140,7 +140,7 @@ class Collection:
     def write(
         self,
         frame: Any,
-        label: str,
+        label: str = "label",
         *,
         only_changes: bool = False,
         author: str | None = None,
@@ -148,8 +148,8 @@ class Collection:
     ) -> list[Revision]:
         """Write many series from one table, in one commit.
 
-        `label` names the column that says to which series a row goes; the others are the
-        schema's. Each series' rows replace what is between its first and its last key.
+        `label` names the column that says to which series a row goes, as in `scan`; the others are
+        the schema's. Each series' rows replace what is between its first and its last key.
         `only_changes`: as in `Series.write`.
 
         >>> from lakota import Repo, Schema
@@ -191,7 +191,7 @@ class Collection:
         >>> clct.diff(first).rows()
         [('s', 2, 'changed', 0.5, 1.5), ('s', 3, 'added', None, 2.5)]
         """
-        if not isinstance(label, str) or label in self.schema.index:
+        if check_label(label) in self.schema.index:
             raise SchemaError(f"label={label!r}: expected a name that no index column has")
         check_polars(self.schema, self.schema.names)
         chosen = _chosen(labels)
@@ -370,6 +370,13 @@ class Collection:
         `AlreadyExistsError` if the other is not empty and `FrameError` if a column cannot be cast
         without loss.
         """
+        if not isinstance(other, Collection):
+            raise InputError(f"clone into {other!r}: expected a Collection, e.g. repo / 'label'")
+        for what, names in (("rename", rename), ("defaults", defaults)):
+            if names is not None and not isinstance(names, Mapping):
+                raise InputError(f"{what}={names!r}: expected a dict of columns")
+        if not all(isinstance(name, str) for name in (rename or {}).values()):
+            raise InputError(f"rename={rename!r}: expected the new name of each column")
         if other.changelog.heads():
             raise AlreadyExistsError(
                 f"collection {other.label!r} is not empty: clone into a new one"
@@ -487,17 +494,19 @@ class Collection:
         less than `grace` seconds ago. Returns the number of revisions deleted; `repo.gc()` frees
         their space.
         """
-        if before is None:
-            before = datetime.now().astimezone()
+        grace = check_grace(grace)
+        stamp = self._stamp(datetime.now().astimezone() if before is None else before)
+        return maintain.trim(self._site, stamp, grace=grace, kept=self._tags.all().values())
+
+    def _stamp(self, before: Any) -> int:
+        """The first stamp that is not before a moment."""
         before = self._ledger.named(before, "before")
         child = child_of(before)
-        stamp = int(child[:16], 16) if child else nanoseconds(before, what="before")
-        return maintain.trim(self._site, stamp, grace=grace, kept=self._tags.all().values())
+        return int(child[:16], 16) if child else nanoseconds(before, what="before")
 
     def defrag(self, max_chunk: int = 4) -> list[Revision]:
         """Store each series that lies in more than `max_chunk` pieces anew, in one piece."""
-        if max_chunk < 1:
-            raise InputError(f"max_chunk={max_chunk}: expected at least 1")
+        max_chunk = check_count("max_chunk", max_chunk, least=1, of="pieces")
         return maintain.defrag(self._site, max_chunk=max_chunk)
 
     def fold(self, before: Any) -> list[Revision]:
@@ -508,8 +517,8 @@ class Collection:
         older write that arrives later no longer wins over the folded rows, as it would have won
         over the rows below an upsert. Returns the new revisions.
         """
-        child = child_of(before)
-        stamp = int(child[:16], 16) if child else nanoseconds(before, what="before") - 1
+        before = self._ledger.named(before, "before")
+        stamp = self._stamp(before) - (0 if child_of(before) else 1)
         site = self._site
         return restore(site, lambda m, placed: folds(site, m, stamp, placed), "fold")
 
@@ -517,6 +526,9 @@ class Collection:
         self, trim: Any = None, max_chunk: int = 4, *, grace: float = maintain.GRACE
     ) -> list[Revision]:
         """`defrag`, then `trim`: `trim=False` keeps all history, a moment what is later."""
+        grace = check_grace(grace)
+        if trim is not None and not isinstance(trim, bool):
+            trim = self._stamp(trim)
         revisions = self.defrag(max_chunk)
         if trim is not False:
             self.trim(None if trim is True else trim, grace=grace)

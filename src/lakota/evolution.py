@@ -99,6 +99,8 @@ def join_facts(ours: Iterable[Fact], theirs: Iterable[Fact]) -> list[Fact]:
 
 def added(schema: Schema, taken: Iterable[str], name: str, definition: str, default: Any) -> Fact:
     """Add a column. `taken`: names under which columns are or were stored."""
+    if not isinstance(name, str):
+        raise SchemaError(f"column {name!r}: expected a name")
     column = _define(name, definition)
     if column.index:
         raise SchemaError(f"column {name!r}: a key column cannot be added to rows that have none")

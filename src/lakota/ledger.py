@@ -18,7 +18,7 @@ from .moment import child_of, is_name, nanoseconds, through
 from .narrow import narrowed
 from .objects import MissingObjectError
 from .site import Site
-from .transaction import Write, commit
+from .transaction import Write, check_about, commit
 
 __all__ = ["Batch", "Ledger"]
 
@@ -137,6 +137,7 @@ class Ledger:
         self, writes: Sequence[Write], author: str | None = None, message: str = ""
     ) -> list[Revision]:
         """Commit, or add to the open block of this thread."""
+        check_about(author, message)
         site = self.site
         stored = _stored(site, writes)
         batch = self.open_batch()
@@ -153,6 +154,7 @@ class Ledger:
     def multi(self, author: str | None = None, message: str = "") -> Iterator[Batch]:
         """Gather the writes of this thread and commit them as one when the block ends well. A
         block inside a block belongs to it."""
+        check_about(author, message)
         outer = self.open_batch()
         if outer is not None:
             kept = len(outer.writes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import polars as pl
 import pyarrow as pa
@@ -27,6 +27,19 @@ __all__ = ["PAGE_ROWS", "Readable"]
 
 PAGE_ROWS = 65_536
 """Rows of a frame of `paginate`, unless said otherwise."""
+
+
+class ReadOptions(TypedDict, total=False):
+    """The options of `frame`, which `df` and `arrow` have, too."""
+
+    closed: str
+    limit: int | None
+    offset: int | None
+    select: str | Sequence[str] | None
+    as_of: Any
+    before: Any
+    merged: bool
+    provenance: bool
 
 
 class Readable:
@@ -96,11 +109,15 @@ class Readable:
 
         return self._ledger.read(as_of, before, act, merged)
 
-    def arrow(self, start: Any = None, stop: Any = None, **options: Any) -> pa.Table:
+    def arrow(
+        self, start: Any = None, stop: Any = None, **options: Unpack[ReadOptions]
+    ) -> pa.Table:
         """The same as `frame`."""
         return self.frame(start, stop, **options)
 
-    def df(self, start: Any = None, stop: Any = None, **options: Any) -> pl.DataFrame:
+    def df(
+        self, start: Any = None, stop: Any = None, **options: Unpack[ReadOptions]
+    ) -> pl.DataFrame:
         """As `frame`, as a `polars.DataFrame`. Raises `SchemaError` for columns of types that
         Polars has not."""
         schema = self.schema
@@ -276,6 +293,8 @@ class Readable:
         interval = interval_of(self.schema, start, stop, closed)
         names = self.schema.check_select(select)
         check_polars(self.schema, {*self.schema.index, *names})
+        if not isinstance(times, Iterable) or isinstance(times, str | bytes):
+            raise RangeError(f"times={times!r}: expected a list of times, revisions or tags")
         moments = [self._vintage(moment) for moment in times]
         return vintages(self._ledger.site, self.label, interval, names, moments, long=long)
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal, overload
 
 from . import check, gc, maintain
-from .bounds import check_label
+from .bounds import check_grace, check_label
 from .changelog import Changelog, Revision
 from .clock import CLOCK, Clock
 from .codecs import CODECS
@@ -85,10 +85,12 @@ class Repo:
         verify: bool = True,
     ) -> None:
         self.store = _open_store(uri, durability)
-        self.codec = codec or ("packed" if self.store.remote else "plain")
-        if self.codec not in TASTES:
+        self.codec = ("packed" if self.store.remote else "plain") if codec is None else codec
+        if not isinstance(self.codec, str) or self.codec not in TASTES:
             raise InputError(f"codec={codec!r}: expected one of {', '.join(TASTES)}")
-        self.clock = clock or CLOCK
+        self.clock = CLOCK if clock is None else clock
+        if not isinstance(self.clock, Clock):
+            raise InputError(f"clock={clock!r}: expected a Clock, such as Clock(now=...)")
         self._objects = Objects(self.store, verify=verify)
         self._changelogs: dict[str, Changelog] = {}
         self._sites: dict[str, Site] = {}
@@ -109,7 +111,7 @@ class Repo:
         return (self._open(label, entry) for label, entry in self._registry.live().items())
 
     def __contains__(self, label: object) -> bool:
-        return label in self._registry.live()
+        return isinstance(label, str) and label in self._registry.live()
 
     def collection(self, label: str) -> Collection:
         """The collection of that label; raises `NotFoundError`, naming those there are."""
@@ -169,9 +171,9 @@ class Repo:
 
     def delete(self, *labels: str) -> None:
         """Delete collections, for good and on every replica that pulls. `gc` frees their space."""
-        entries = [self._entry(label) for label in dict.fromkeys(labels)]
+        entries = {label: self._entry(label) for label in labels}
         if entries:
-            self._registry.delete(entries, f"delete {', '.join(labels)}")
+            self._registry.delete(entries.values(), f"delete {', '.join(labels)}")
 
     def rename(self, from_label: str, to_label: str) -> None:
         """Change the label of a collection."""
@@ -271,7 +273,9 @@ class Repo:
         `grace` must be longer than any commit or transfer takes. Returns how many objects and
         bytes went, or with `dry_run=True` would go.
         """
-        return gc.collect(self._objects, self._registry.deleted(), grace=grace, dry_run=dry_run)
+        seconds = check_grace(grace)
+        deleted = self._registry.deleted()
+        return gc.collect(self._objects, deleted, grace=seconds, dry_run=dry_run)
 
     def pack(self) -> tuple[int, int]:
         """Join small segments and re-encode all that is stored in the small form, in place.
@@ -315,7 +319,7 @@ class Repo:
 
     def _entry(self, label: str) -> Entry:
         live = self._registry.live()
-        if label not in live:
+        if not isinstance(label, str) or label not in live:
             raise NotFoundError(
                 f"no collection {label!r}; there is: {', '.join(map(repr, live)) or 'none'}"
             )

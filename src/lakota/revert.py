@@ -23,7 +23,7 @@ from .manifest import Manifest
 from .narrow import narrowed
 from .overlay import ORIGIN
 from .site import Site
-from .transaction import Write, commit
+from .transaction import Write, check_about, commit
 
 __all__ = ["revert"]
 
@@ -31,6 +31,7 @@ __all__ = ["revert"]
 def revert(site: Site, child: Child, author: str | None, message: str) -> list[Revision]:
     """Undo the writes of `child`. Returns the new revisions; none if nothing can be seen of them,
     as of those of a merge. Raises `NotFoundError` if what was before them was trimmed."""
+    check_about(author, message)
     with site.changelog.writing():
         history = site.changelog.history()
         parents = [parent for parent in history.parents_of[child] if parent != PHI]

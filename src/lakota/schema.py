@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -172,7 +172,11 @@ class Schema:
         >>> Schema.from_arrow(pa.schema({"x": pa.float64(), "t": pa.date32()}), index=["t"])
         Schema(t='date*', x='float')
         """
-        names = [index] if isinstance(index, str) else list(index)
+        names = _names(index, "index")
+        if not isinstance(schema, pa.Schema):
+            raise SchemaError(
+                f"from_arrow({schema!r}): expected a pyarrow.Schema; from_frame takes frames"
+            )
         _refuse_duplicates([*schema.names], "two columns are called")
         _refuse_duplicates(names, "the index names twice")
         for name in names:
@@ -239,7 +243,7 @@ class Schema:
         return schema
 
     def _set(self, columns: Sequence[Column], kind: str) -> None:
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise SchemaError(f"unknown kind {kind!r}, expected one of {', '.join(_KINDS)}")
         _refuse_duplicates([column.name for column in columns], "two columns are called")
         if not any(column.index for column in columns):
@@ -294,13 +298,12 @@ class Schema:
         return {column.name: column for column in self.columns}
 
     def __getitem__(self, name: str) -> Column:
-        found = self._by_name.get(name)
-        if found is None:
+        if name not in self:
             raise NotFoundError(_unknown([name], self.names))
-        return found
+        return self._by_name[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._by_name
+        return isinstance(name, str) and name in self._by_name
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -326,7 +329,7 @@ class Schema:
         """
         if select is None:
             return self.names
-        names = (select,) if isinstance(select, str) else tuple(select)
+        names = _names(select, "select")
         unknown = [name for name in names if name not in self._by_name]
         if unknown:
             raise NotFoundError(_unknown(unknown, self.names))
@@ -371,6 +374,19 @@ def _bound(column: Column, value: Any, what: str) -> Any:
             f"{what}={value!r} cannot bound column {column.name!r} "
             f"({type_name(column.type)}): {err}"
         ) from err
+
+
+def _names(given: object, what: str) -> tuple[str, ...]:
+    """Names of columns: one, or several."""
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable) or isinstance(given, bytes):
+        raise SchemaError(f"{what}={given!r}: expected the name of a column, or a list of names")
+    names = tuple(given)
+    for name in names:
+        if not isinstance(name, str):
+            raise SchemaError(f"{what}: found {name!r}, expected the name of a column")
+    return names
 
 
 def _refuse_duplicates(names: Sequence[str], said: str) -> None:

@@ -289,6 +289,7 @@ class KVSeries(_Writable):
                 raise RangeError(
                     f"delete({key!r}): expected a value for each of {', '.join(index)}"
                 )
-        rows = [key if isinstance(key, tuple) else (key,) for key in dict.fromkeys(keys)]
+        rows = [tuple(key) if isinstance(key, (tuple, list)) else (key,) for key in keys]
+        rows = list(dict.fromkeys(rows))
         frame = {name: [row[i] for row in rows] for i, name in enumerate(index)}
         return self.delete_keys(frame, author=author, message=message)

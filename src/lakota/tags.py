@@ -63,7 +63,7 @@ class Tags:
     def remove(self, name: str) -> None:
         """Take a name away. Raises `NotFoundError`."""
         known = self.all()
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise NotFoundError(
                 f"no tag {name!r}; there is: {', '.join(map(repr, known)) or 'none'}"
             )

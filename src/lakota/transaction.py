@@ -33,7 +33,17 @@ from .region import schema_of
 from .segment import Encoded, encode
 from .site import Joined, Site
 
-__all__ = ["Narrow", "Stored", "Write", "commit", "publish", "relocate", "rename", "restore"]
+__all__ = [
+    "Narrow",
+    "Stored",
+    "Write",
+    "check_about",
+    "commit",
+    "publish",
+    "relocate",
+    "rename",
+    "restore",
+]
 
 
 LAYERS_SEEN = 512
@@ -89,8 +99,8 @@ def commit(
     edges; none if there is nothing to write, or `narrow` leaves nothing."""
     if not writes:
         return []
+    check_about(author, message)
     author = default_author() if author is None else author
-    _check_texts(author=author, message=message)
     with site.changelog.writing():
         on = site.changelog.heads() if heads is None else heads
         return _commit(site, writes, author, message, narrow, on)
@@ -155,9 +165,9 @@ def rename(
     site: Site, old: str, new: str, *, author: str | None = None, message: str = ""
 ) -> list[Revision]:
     """Give the rows of `old` to `new`, where they lie; whatever either had before is deleted."""
+    check_about(author, message)
     author = default_author() if author is None else author
     message = message or f"rename {old!r} to {new!r}"
-    _check_texts(author=author, message=message)
     document = {
         "author": author,
         "message": message,
@@ -202,9 +212,12 @@ def default_author() -> str:
     return name
 
 
-def _check_texts(**texts: object) -> None:
-    """Refuse what a revision's document cannot hold, before anything is stored."""
-    for name, text in texts.items():
+def check_about(author: object, message: object) -> None:
+    """Refuse an author or a message that a revision's document cannot hold, before anything is
+    stored. An author of None is the default one."""
+    for name, text in (("author", author), ("message", message)):
+        if name == "author" and text is None:
+            continue
         if not isinstance(text, str):
             raise InputError(f"{name}={text!r} is a {type(text).__name__}: expected a str")
         if any("\ud800" <= char <= "\udfff" for char in text):
