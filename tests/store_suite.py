@@ -50,6 +50,9 @@ def contents(store: Store, prefix: str = "") -> set[str]:
 
 
 class StoreSuite:
+    tick = 0.02
+    """Seconds that the clock of the store needs to go on."""
+
     @pytest.fixture
     def store(self) -> Store:
         raise NotImplementedError
@@ -181,10 +184,10 @@ class StoreSuite:
 
         store.put("a/b", b"x")
         first = age()
-        time.sleep(0.02)
+        time.sleep(self.tick)
         assert store.touch("a/b")
         second = age()
-        time.sleep(0.02)
+        time.sleep(self.tick)
         store.put("a/b", b"x")
         assert first < second < age()
         assert store.get("a/b").to_pybytes() == b"x"

@@ -30,8 +30,8 @@ overlay compact
 patch compare answer
 region
 moment
-store.base
-store.memory store.local
+store.base store.parallel
+store.memory store.local store.object
 store.uri
 store
 objects

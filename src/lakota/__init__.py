@@ -27,6 +27,7 @@ from .errors import (
     RangeError,
     SchemaError,
     StoreError,
+    UnavailableError,
 )
 from .repo import Repo
 from .schema import Schema
@@ -56,5 +57,6 @@ __all__ = [
     "SchemaError",
     "Series",
     "StoreError",
+    "UnavailableError",
     "__version__",
 ]

@@ -15,7 +15,8 @@ LakotaError
 │   └── ConflictError                  two sides changed the same keys, and this is not wanted
 ├── NotFoundError (KeyError)           a collection, revision or column that is not there
 ├── StoreError (OSError)               the store failed: disk full, no permission, ...
-│   └── ObjectMissingError (FileNotFoundError)   the store has no object of that name
+│   ├── ObjectMissingError (FileNotFoundError)   the store has no object of that name
+│   └── UnavailableError (ConnectionError)        no answer, or asked to slow down: try again
 ├── DamagedError (ValueError)          bytes that are not what their name says
 ├── FormatError (ValueError)           a repo, object or codec of an unknown format version
 └── MissingExtraError (ImportError)    an optional dependency is not installed
@@ -39,6 +40,7 @@ __all__ = [
     "RangeError",
     "SchemaError",
     "StoreError",
+    "UnavailableError",
 ]
 
 
@@ -89,6 +91,11 @@ class StoreError(LakotaError, OSError):
 
 class ObjectMissingError(StoreError, FileNotFoundError):
     """The store has no object of that name."""
+
+
+class UnavailableError(StoreError, ConnectionError):
+    """The store did not answer, failed on its side, or asked to slow down. The same call may
+    succeed later, and may be made again: whether it took effect or not, nothing is lost."""
 
 
 class DamagedError(LakotaError, ValueError):

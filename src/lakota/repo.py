@@ -34,7 +34,7 @@ from .objects import Objects
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
 from .schema import Schema
 from .site import Site
-from .store import Store, parse_uri
+from .store import StorageOptions, Store, parse_uri
 from .sync import pull
 from .tags import Tags
 
@@ -48,14 +48,14 @@ Uri = str | os.PathLike[str] | Store
 
 
 class Repo:
-    """Version control for time series and other indexed tables, in a folder or in memory.
+    """Version control for time series and other indexed tables, in a folder, memory or a bucket.
 
     Parameters
     ----------
     uri
-        A path, `file://...`, `memory://name` (shared in the process), a `Store`, or None for a
-        repo in memory of its own. A folder that is not there is an empty repo; the first write
-        makes it.
+        A path, `file://...`, `s3://bucket/prefix` (also `gs://`, `az://`), `memory://name` (shared
+        in the process), a `Store`, or None for a repo in memory of its own. A folder that is not
+        there is an empty repo; the first write makes it. A bucket must be there.
     codec
         How columns are stored whose schema says nothing: `"plain"` (mapped into memory, read
         without a copy), `"lz4"`, `"zstd"` or `"packed"` (numbers by pcodec, the rest by zstd: a
@@ -67,6 +67,9 @@ class Repo:
         Where stamps come from; give one to import a history under its own times.
     verify
         False trusts what is read. Pages are always verified.
+    storage_options
+        Of a bucket: credentials, region, endpoint and the like, as in Polars
+        (`{"aws_region": "eu-central-1"}`). What is not said comes from the environment.
 
     >>> from lakota import Repo, Schema
     >>> repo = Repo()
@@ -83,8 +86,9 @@ class Repo:
         durability: Literal["fsync", "os"] = "fsync",
         clock: Clock | None = None,
         verify: bool = True,
+        storage_options: StorageOptions | None = None,
     ) -> None:
-        self.store = _open_store(uri, durability)
+        self.store = _open_store(uri, durability, storage_options)
         self.codec = ("packed" if self.store.remote else "plain") if codec is None else codec
         if not isinstance(self.codec, str) or self.codec not in TASTES:
             raise InputError(f"codec={codec!r}: expected one of {', '.join(TASTES)}")
@@ -349,7 +353,11 @@ class Repo:
             )
 
 
-def _open_store(uri: Uri | Sequence[Uri] | None, durability: Literal["fsync", "os"]) -> Store:
+def _open_store(
+    uri: Uri | Sequence[Uri] | None,
+    durability: Literal["fsync", "os"],
+    storage_options: StorageOptions | None,
+) -> Store:
     if isinstance(uri, (list, tuple)):
         if len(uri) != 1:
             raise InputError(f"Repo({uri!r}): this release takes one store, not {len(uri)}")
@@ -358,4 +366,4 @@ def _open_store(uri: Uri | Sequence[Uri] | None, durability: Literal["fsync", "o
         return uri
     if uri is not None and not isinstance(uri, (str, os.PathLike)):
         raise InputError(f"Repo({uri!r}): expected a path, a uri or a Store")
-    return parse_uri(uri, durability=durability)
+    return parse_uri(uri, durability=durability, storage_options=storage_options)

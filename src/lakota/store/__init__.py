@@ -5,12 +5,15 @@ from __future__ import annotations
 from .base import Info, Store, check_folder, check_name
 from .local import LocalStore
 from .memory import MemoryStore
+from .object import ObjectStore, StorageOptions
 from .uri import parse_uri
 
 __all__ = [
     "Info",
     "LocalStore",
     "MemoryStore",
+    "ObjectStore",
+    "StorageOptions",
     "Store",
     "check_folder",
     "check_name",

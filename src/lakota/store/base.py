@@ -2,7 +2,7 @@
 
 Names are relative paths with `/`. An object appears whole or not at all, and is only ever
 replaced by one with the same rows, so no store needs a lock, a rename, an append or a
-conditional write. `names`, `put_all`, `mark` and `sweep` have defaults that are right everywhere.
+conditional write. What has a default here is right everywhere; a store overrides it to be quicker.
 
 A folder is the part of names before a `/`; it is there while a name below it is. Stores may be
 used by many threads and many processes at once.
@@ -13,13 +13,24 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import pyarrow as pa
+from xxhash import xxh3_128_digest
 
-from ..errors import StoreError
+from ..errors import ObjectMissingError, StoreError
 
-__all__ = ["MOST_PARTS", "Info", "Store", "check_folder", "check_name", "is_part"]
+__all__ = [
+    "MOST_PARTS",
+    "Info",
+    "ReplacedError",
+    "Store",
+    "Tail",
+    "check_folder",
+    "check_name",
+    "is_part",
+]
 
 MOST_PARTS = 8
 
@@ -34,6 +45,20 @@ class Info(NamedTuple):
     """Bytes."""
     modified: float
     """Seconds since the epoch, by the store's clock."""
+
+
+class Tail(NamedTuple):
+    """The end of an object."""
+
+    data: pa.Buffer
+    size: int
+    """Bytes of the whole object."""
+    version: Hashable
+    """Of the object's bytes: another one after a replacement by other bytes."""
+
+
+class ReplacedError(StoreError):
+    """The object has other bytes now than its reader began with: to be read from the start."""
 
 
 def is_part(text: str) -> bool:
@@ -111,6 +136,30 @@ class Store(ABC):
         """Renew the age of `name`, so that a collector leaves it; False if it is not there.
         On return the object is as durable as if put: its writer may have died before it was.
         """
+
+    def tail(self, name: str, length: int) -> Tail:
+        """The last `length` bytes of `name`, or more of them; raises `ObjectMissingError`."""
+        data = self.get(name)
+        return Tail(data, data.size, xxh3_128_digest(data))
+
+    def ranges(
+        self, name: str, spans: Sequence[tuple[int, int]], version: Hashable
+    ) -> Sequence[pa.Buffer]:
+        """The bytes from `start` up to, not including, `stop` of each span of `name`. They are
+        of the `version` that `tail` told; raises `ReplacedError` if there is another one now,
+        and `ObjectMissingError`."""
+        data = self.get(name)
+        if xxh3_128_digest(data) != version:
+            raise ReplacedError(f"{name} was replaced while it was being read: read it again")
+        return [data.slice(start, stop - start) for start, stop in spans]
+
+    def get_all(self, names: Iterable[str]) -> Mapping[str, pa.Buffer]:
+        """The bytes of several objects, perhaps got at once; those not there are left out."""
+        found = {}
+        for name in names:
+            with suppress(ObjectMissingError):
+                found[name] = self.get(name)
+        return found
 
     def names(self, prefix: str) -> Sequence[str]:
         """What is directly in folder `prefix`, by name without the folder, in no order. Quick:

@@ -5,6 +5,7 @@ None, memory://               a new store in memory
 memory://name                 the store of that name in the memory of this process
 a/folder, ~/a/folder, a Path  a folder
 file:///a/folder              a folder, `%20` and the like decoded; file://a/folder is relative
+s3://bucket/some/prefix       a bucket, also gs:// and az://; s3:///bucket/some/prefix is the same
 ```
 """
 
@@ -19,23 +20,29 @@ from ..errors import InputError
 from .base import Store
 from .local import Durability, LocalStore
 from .memory import MemoryStore
+from .object import SCHEMES, ObjectStore, StorageOptions
 
 __all__ = ["parse_uri"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 _SLIP = re.compile(r"(memory|file|s3|gs|az|https?):", re.IGNORECASE)
-_KNOWN = "a folder, 'file:///a/folder', 'memory://' or 'memory://name'"
+_KNOWN = "a folder, 'file:///a/folder', 's3://bucket/prefix', 'memory://' or 'memory://name'"
 
-# Object stores and servers get their place here.
-_NOT_INCLUDED = frozenset({"s3", "gs", "az", "http", "https"})
+# Servers get their place here.
+_NOT_INCLUDED = frozenset({"http", "https"})
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = threading.Lock()
 
 
-def parse_uri(uri: str | os.PathLike[str] | None, *, durability: Durability = "fsync") -> Store:
+def parse_uri(
+    uri: str | os.PathLike[str] | None,
+    *,
+    durability: Durability = "fsync",
+    storage_options: StorageOptions | None = None,
+) -> Store:
     """The store that `uri` means. Nothing is read or created. `durability` is for folders, see
-    `LocalStore`.
+    `LocalStore`; `storage_options` for buckets, see `ObjectStore`.
 
     Raises `InputError` if it means none, or one that this release does not include.
 
@@ -47,19 +54,37 @@ def parse_uri(uri: str | os.PathLike[str] | None, *, durability: Durability = "f
     LocalStore('/tmp/a b', durability='fsync')
     """
     if uri is None:
+        _refuse_options(uri, storage_options)
         return MemoryStore()
     text = os.fspath(uri) if isinstance(uri, str | os.PathLike) else uri
     if not isinstance(text, str) or not text or "\0" in text:
         raise InputError(f"{uri!r} names no store; expected {_KNOWN}")
     scheme = _SCHEME.match(text)
     if isinstance(uri, str) and scheme is not None:
-        return _of_scheme(scheme[1].lower(), text[scheme.end() :], text, durability)
+        name, rest = scheme[1].lower(), text[scheme.end() :]
+        if name in SCHEMES:
+            return _bucket(name, rest, storage_options)
+        _refuse_options(uri, storage_options)
+        return _of_scheme(name, rest, text, durability)
     if isinstance(uri, str) and (slip := _SLIP.match(text)):
         raise InputError(
             f"{text!r} is neither a URI nor a clear path; expected '{slip[0]}//...', "
             f"or './{text}' for a folder of that name"
         )
+    _refuse_options(uri, storage_options)
     return LocalStore(os.path.expanduser(text), durability=durability)
+
+
+def _refuse_options(uri: object, storage_options: StorageOptions | None) -> None:
+    if storage_options:
+        raise InputError(
+            f"{uri!r} is no bucket: storage_options={{...}} are for s3://, gs://, az://"
+        )
+
+
+def _bucket(scheme: str, rest: str, options: StorageOptions | None) -> Store:
+    bucket, _, prefix = rest.removeprefix("/").partition("/")
+    return ObjectStore(scheme, bucket, prefix, options)
 
 
 def _of_scheme(scheme: str, rest: str, uri: str, durability: Durability) -> Store:

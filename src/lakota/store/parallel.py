@@ -1,0 +1,63 @@
+"""Requests at once: what takes long in a remote store is waiting, not work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["REQUESTS", "at_once"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+REQUESTS = 16
+"""Requests that one process has under way at once."""
+
+
+def at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """`function` of each item, by several threads. Nothing of it goes on after the return; of
+    several failures the first is raised. `function` must not call `at_once`.
+
+    >>> at_once(abs, [-1, -2, -3])
+    [1, 2, 3]
+    """
+    everything = [*items]
+    if len(everything) < 2:
+        return [function(item) for item in everything]
+    *others, last = everything
+    running: list[Future[R]] = []
+    try:
+        for item in others:
+            try:
+                running.append(_pool.submit(function, item))
+            except RuntimeError:  # the interpreter is ending and starts no more threads
+                done: Future[R] = Future()
+                done.set_result(function(item))
+                running.append(done)
+        final = function(last)
+    except BaseException:
+        for future in running:
+            future.cancel()
+        for future in running:
+            if not future.cancelled():
+                future.exception()
+        raise
+    failures = [future.exception() for future in running]
+    for failure in failures:
+        if failure is not None:
+            raise failure
+    return [*(future.result() for future in running), final]
+
+
+def _new_pool() -> None:
+    global _pool
+    _pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="lakota-request")
+
+
+_pool: ThreadPoolExecutor
+_new_pool()
+if hasattr(os, "register_at_fork"):
+    # A forked process has the pool but not its threads.
+    os.register_at_fork(after_in_child=_new_pool)
