@@ -31,7 +31,8 @@ patch compare answer
 region
 moment
 store.base store.parallel
-store.memory store.local store.object
+store.memory store.local store.object store.web
+store.http
 store.uri
 store
 objects

@@ -554,7 +554,7 @@ def test_paths_and_file_uris_mean_folders(tmp_path: Path, monkeypatch: pytest.Mo
         ("s3://", "names no place in a bucket"),
         ("s3:///", "names no place in a bucket"),
         ("gs://bucket/../other", "names no place in a bucket"),
-        ("https://host/repo", "does not include https://"),
+        ("https://", "is no URL of a repo"),
         ("ssh://host/repo", "unknown scheme ssh://"),
         ("s3:/bucket", "expected 's3://...'"),
         ("file:/repo", "expected 'file://...'"),

@@ -344,6 +344,7 @@ class Segment:
     _data: pa.Buffer = field(repr=False)
     _digests: bytes = field(repr=False)
     _firsts: bytes = field(repr=False)
+    _most: int = field(default=MAX_BATCH_BYTES, repr=False)
 
     @property
     def schema(self) -> pa.Schema:
@@ -461,12 +462,12 @@ class Segment:
         """Metadata and bodies of the record batches; those of dictionaries have been proved."""
         dictionaries, batches = file_messages(memoryview(self._data))
         for message in dictionaries:
-            _refuse_bomb(message, MAX_BATCH_BYTES)
+            _refuse_bomb(message, self._most)
         return batches
 
     def _stored(self, i: int, rows: int) -> pa.RecordBatch:
         """IPC record batch `i`, as it is in the file."""
-        limit = size_limit(self.schema.types, rows) if self._plan.compression else 0
+        limit = self._limit(self.schema.types, rows) if self._plan.compression else 0
         _refuse_bomb(self._messages[i], limit)
         stored = self._reader.get_batch(i)
         if stored.num_rows != rows:
@@ -477,13 +478,15 @@ class Segment:
         codec, type_ = self._plan.codecs[j], self.schema.types[j]
         array = stored.column(j)
         if self._plan.packed:
-            limit = size_limit([type_], rows)
-            array = decode_column(array, type_, codec, rows, limit)
+            array = decode_column(array, type_, codec, rows, self._limit([type_], rows))
         prove = full or (self.verify and codec != "plain")
         array.validate(full=j in self._plan.loose)
         if prove:
             self._prove(array, i, j)
         return array
+
+    def _limit(self, types: Sequence[pa.DataType], rows: int) -> int:
+        return min(size_limit(types, rows), self._most)
 
     def _prove(self, array: pa.Array, i: int, j: int) -> None:
         """Compare the blocks of column `j` in batch `i` with their digests."""
@@ -507,11 +510,18 @@ class Segment:
         return keys.to_batches()[0]
 
 
-def open_segment(data: pa.Buffer, name: Digest | None = None, *, verify: bool = True) -> Segment:
+def open_segment(
+    data: pa.Buffer,
+    name: Digest | None = None,
+    *,
+    verify: bool = True,
+    most: int = MAX_BATCH_BYTES,
+) -> Segment:
     """Open a segment, decoding none of its rows.
 
     With `name`, the file must be the one of that name: this is proved by its digests, against
-    which whatever is decoded is then proved. `verify=False` trusts both. Raises `DamagedError`
+    which whatever is decoded is then proved. `verify=False` trusts both. `most`: bytes that a
+    batch, or in a packed segment a column of one, may be decompressed to. Raises `DamagedError`
     for bytes that are no segment or not of this name, `FormatError` for a later version's.
 
     >>> encoded = encode(pa.table({"time": range(20_000)}), "packed", keys=["time"])
@@ -520,7 +530,7 @@ def open_segment(data: pa.Buffer, name: Digest | None = None, *, verify: bool = 
     (20000, [0, 16384, 20000], [0, 16384])
     """
     try:
-        segment = _open(data, name, verify)
+        segment = _open(data, name, verify, most)
     except MemoryError:
         raise
     except Exception as error:
@@ -530,7 +540,7 @@ def open_segment(data: pa.Buffer, name: Digest | None = None, *, verify: bool = 
     return segment
 
 
-def _open(data: pa.Buffer, name: Digest | None, verify: bool) -> Segment:
+def _open(data: pa.Buffer, name: Digest | None, verify: bool, most: int) -> Segment:
     reader = pa.ipc.open_file(data)
     footer = _footer(reader.metadata)
     version, packed, size, rows, width, num_keys, schema_len, firsts_len = _HEAD.unpack_from(footer)
@@ -553,7 +563,7 @@ def _open(data: pa.Buffer, name: Digest | None, verify: bool) -> Segment:
         raise DamagedError("a schema that is not that of the footer")
     found = name if name and not verify else rows_digest(plan.schema, rows, [digests])
     keys = tuple(plan.schema.names[i] for i in np.frombuffer(places, "<u2").tolist())
-    return Segment(found, rows, size, keys, verify, plan, reader, data, digests, firsts)
+    return Segment(found, rows, size, keys, verify, plan, reader, data, digests, firsts, most)
 
 
 def _footer(metadata: Mapping[bytes, bytes] | None) -> bytes:

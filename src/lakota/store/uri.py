@@ -6,6 +6,7 @@ memory://name                 the store of that name in the memory of this proce
 a/folder, ~/a/folder, a Path  a folder
 file:///a/folder              a folder, `%20` and the like decoded; file://a/folder is relative
 s3://bucket/some/prefix       a bucket, also gs:// and az://; s3:///bucket/some/prefix is the same
+http://host/path, https://    what a server of this package, or any web server, has there
 ```
 """
 
@@ -14,10 +15,12 @@ from __future__ import annotations
 import os
 import re
 import threading
+from typing import Any
 from urllib.parse import unquote
 
 from ..errors import InputError
 from .base import Store
+from .http import HttpStore
 from .local import Durability, LocalStore
 from .memory import MemoryStore
 from .object import SCHEMES, ObjectStore, StorageOptions
@@ -26,10 +29,10 @@ __all__ = ["parse_uri"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 _SLIP = re.compile(r"(memory|file|s3|gs|az|https?):", re.IGNORECASE)
-_KNOWN = "a folder, 'file:///a/folder', 's3://bucket/prefix', 'memory://' or 'memory://name'"
-
-# Servers get their place here.
-_NOT_INCLUDED = frozenset({"http", "https"})
+_KNOWN = (
+    "a folder, 'file:///a/folder', 's3://bucket/prefix', 'http://host/path', 'memory://' or "
+    "'memory://name'"
+)
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = threading.Lock()
@@ -42,7 +45,7 @@ def parse_uri(
     storage_options: StorageOptions | None = None,
 ) -> Store:
     """The store that `uri` means. Nothing is read or created. `durability` is for folders, see
-    `LocalStore`; `storage_options` for buckets, see `ObjectStore`.
+    `LocalStore`; `storage_options` for buckets, see `ObjectStore`, and servers, see `HttpStore`.
 
     Raises `InputError` if it means none, or one that this release does not include.
 
@@ -64,6 +67,8 @@ def parse_uri(
         name, rest = scheme[1].lower(), text[scheme.end() :]
         if name in SCHEMES:
             return _bucket(name, rest, storage_options)
+        if name in ("http", "https"):
+            return HttpStore(text, **_http_options(uri, storage_options))
         _refuse_options(uri, storage_options)
         return _of_scheme(name, rest, text, durability)
     if isinstance(uri, str) and (slip := _SLIP.match(text)):
@@ -78,8 +83,23 @@ def parse_uri(
 def _refuse_options(uri: object, storage_options: StorageOptions | None) -> None:
     if storage_options:
         raise InputError(
-            f"{uri!r} is no bucket: storage_options={{...}} are for s3://, gs://, az://"
+            f"{uri!r} is no bucket: storage_options={{...}} are for s3://, gs://, az:// and http://"
         )
+
+
+def _http_options(uri: str, options: StorageOptions | None) -> dict[str, Any]:
+    known: dict[str, type | tuple[type, ...]] = {
+        "token": str,
+        "timeout": (int, float),
+        "ca_file": str,
+    }
+    for name, value in (options or {}).items():
+        if not isinstance(value, known.get(name, ())):
+            raise InputError(
+                f"{uri!r}: storage_options of {name}={type(value).__name__}; expected 'token' "
+                "(text), 'timeout' (seconds), 'ca_file' (a path)"
+            )
+    return dict(options or {})
 
 
 def _bucket(scheme: str, rest: str, options: StorageOptions | None) -> Store:
@@ -95,8 +115,6 @@ def _of_scheme(scheme: str, rest: str, uri: str, durability: Durability) -> Stor
         if not path or "\0" in path:
             raise InputError(f"{uri!r} names no folder; expected 'file:///a/folder'")
         return LocalStore(os.path.expanduser(path), durability=durability)
-    if scheme in _NOT_INCLUDED:
-        raise InputError(f"{uri!r}: this release does not include {scheme}://; use {_KNOWN}")
     raise InputError(f"{uri!r} has the unknown scheme {scheme}://; expected {_KNOWN}")
 
 

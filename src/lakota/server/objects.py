@@ -1,0 +1,266 @@
+"""The protocol of stores: objects by name, and their listings. The client is `store.http`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pyarrow as pa
+import xxhash
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from ..errors import DamagedError, FormatError, InputError, StoreError
+from ..store.base import check_folder, check_name
+from .admission import Kind, admit, kind_of
+from .calls import Call, Refused
+from .places import Place
+from .tokens import Scope
+
+__all__ = [
+    "delete_objects",
+    "get_header",
+    "get_object",
+    "list_objects",
+    "names_of_folder",
+    "put_object",
+    "sweep",
+    "touch_object",
+]
+
+_PIECE = 1 << 20
+_TEXT_BYTES = 4 << 20
+_READABLE = ("segments", "pages", "changelog")
+_FOREVER = "private, max-age=31536000, immutable"
+_ANEW = "private, no-cache"
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+async def get_header(call: Call) -> Response:
+    """The header of the repo, `lakota.json`, as it is in a plain web folder."""
+    return await _object(call, "lakota.json")
+
+
+async def get_object(call: Call) -> Response:
+    """The bytes of an object, or a range of them."""
+    return await _object(call, _name(call, Scope.READ))
+
+
+async def put_object(call: Call) -> Response:
+    """Store an object: all of it or nothing. What it holds is verified first."""
+    name = _name(call, Scope.WRITE)
+    place, limits, memory = call.at, call.service.limits, call.service.memory
+    size = _size(call, limits.body)
+    await memory.take(size)
+    try:
+        data = pa.py_buffer(await _body(call, size))
+        await call.run(_put, call, place, name, data)
+    finally:
+        await memory.give(size)
+    return Response(status_code=204)
+
+
+async def touch_object(call: Call) -> Response:
+    """Renew the age of an object, so that a collector of garbage leaves it."""
+    name = _name(call, Scope.WRITE)
+    if not await call.run(call.at.store.touch, name):
+        raise Refused(404, f"there is no object {name}", kind="ObjectMissingError")
+    return Response(status_code=204)
+
+
+async def delete_objects(call: Call) -> Response:
+    """Delete objects, in the order given; those that are not there are passed over."""
+    names = (await _document(call)).get("names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError('expected {"names": [...]}, a list of names')
+    wanted = [_checked(name) for name in names]
+    await call.run(call.at.store.delete, wanted)
+    return Response(status_code=204)
+
+
+async def names_of_folder(call: Call) -> Response:
+    """What is directly in a folder, by name; in no order."""
+    folder = _folder(call)
+    known = call.request.headers.get("if-none-match")
+    etag, names = await call.run(call.at.names, folder, known)
+    headers = {"ETag": etag, "Cache-Control": _ANEW}
+    if names is None:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(names, headers=headers)
+
+
+async def list_objects(call: Call) -> Response:
+    """Every object below a folder: lines of JSON, `[name, bytes, seconds since 1970]`."""
+    infos = call.at.store.list(_folder(call))
+    every = call.scope is Scope.ADMIN
+
+    def some() -> bytes:
+        lines: list[str] = []
+        for info in infos:
+            if every or _is_readable(info.name):
+                lines.append(json.dumps(info) + "\n")
+            if len(lines) == 5_000:
+                break
+        return "".join(lines).encode()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while piece := await call.run(some):
+            yield piece
+
+    return StreamingResponse(pieces(), media_type="application/x-ndjson")
+
+
+async def sweep(call: Call) -> Response:
+    """Remove leftovers of writers that died."""
+    older_than = (await _document(call)).get("older_than")
+    if isinstance(older_than, bool) or not isinstance(older_than, int | float):
+        raise InputError('expected {"older_than": seconds since 1970}')
+    removed = await call.run(call.at.store.sweep, older_than)
+    return JSONResponse({"removed": removed})
+
+
+# ---- Names
+
+
+def _name(call: Call, scope: Scope) -> str:
+    """The name in the path, which the caller's scope must reach."""
+    name = _checked(str(call.request.path_params["name"]))
+    within = _is_readable(name) if scope is Scope.READ else kind_of(name) is not Kind.OTHER
+    if not within and call.scope is not Scope.ADMIN:
+        raise Refused(
+            403, f"{name} is no object of a repo: that takes the scope admin", kind="StoreError"
+        )
+    return name
+
+
+def _folder(call: Call) -> str:
+    folder = call.values.get("folder", "")
+    try:
+        return check_folder(folder)
+    except StoreError as error:
+        raise InputError(str(error)) from error
+
+
+def _checked(name: str) -> str:
+    try:
+        return check_name(name)
+    except StoreError as error:
+        raise Refused(400, str(error)) from error
+
+
+def _is_readable(name: str) -> bool:
+    return name.split("/")[0] in _READABLE or kind_of(name) is Kind.HEADER
+
+
+# ---- Bodies
+
+
+def _size(call: Call, most: int) -> int:
+    length = call.request.headers.get("content-length", "")
+    if not length.isdecimal() or len(length) > 18:
+        raise Refused(411, "expected a Content-Length")
+    if int(length) > most:
+        raise Refused(413, f"a body of {int(length):,} bytes: this server takes {most:,}")
+    return int(length)
+
+
+async def _body(call: Call, size: int) -> bytes:
+    parts = [part async for part in call.request.stream()]
+    body = b"".join(parts)
+    if len(body) != size:
+        raise Refused(400, f"a body of {len(body):,} bytes instead of {size:,}")
+    return body
+
+
+async def _document(call: Call) -> dict[str, Any]:
+    """A body of JSON."""
+    if call.request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise Refused(415, "expected a body of application/json")
+    size = _size(call, _TEXT_BYTES)
+    try:
+        found = json.loads(await _body(call, size))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the body is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError("the body is no object of JSON")
+    return found
+
+
+def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:
+    kind = kind_of(name)
+    if kind not in (Kind.HEADER, Kind.OTHER) and not place.exists():
+        raise Refused(409, "there is no repo yet: put lakota.json first")
+    try:
+        wanted = admit(place.store, name, data, call.service.limits)
+    except (DamagedError, FormatError) as error:
+        kinds = "FormatError" if isinstance(error, FormatError) else "DamagedError"
+        raise Refused(422, f"{name} is refused: {error}", kind=kinds) from error
+    if wanted:
+        place.store.put(name, data)
+
+
+# ---- Objects
+
+
+async def _object(call: Call, name: str) -> Response:
+    place = call.at
+    if call.scope is not Scope.ADMIN and not await call.run(place.exists):
+        raise Refused(404, f"there is no object {name}", kind="ObjectMissingError")
+    data = await call.run(place.store.get, name)
+    etag = f'"{await call.run(_digest, data)}"'
+    forever = kind_of(name) in (Kind.SEGMENT, Kind.PAGE)
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": _FOREVER if forever else _ANEW,
+    }
+    asked = call.request.headers
+    if etag in _etags(asked.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    if "if-match" in asked and not {etag, "*"} & {*_etags(asked["if-match"])}:
+        raise Refused(412, f"{name} is another one by now")
+    start, stop, status = 0, data.size, 200
+    if asked.get("if-range", etag) == etag:
+        start, stop, status = _range(asked.get("range", ""), data.size)
+    if status == 416:
+        headers["Content-Range"] = f"bytes */{data.size}"
+        raise Refused(416, f"{name} has {data.size:,} bytes", Content_Range=f"bytes */{data.size}")
+    if status == 206:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{data.size}"
+    headers["Content-Length"] = str(stop - start)
+    kind = "application/octet-stream"
+    if call.request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=kind)
+    view = memoryview(data)[start:stop]
+    if len(view) <= _PIECE:
+        return Response(bytes(view), status, headers, kind)
+    return StreamingResponse(_pieces(call, view), status, headers, kind)
+
+
+def _digest(data: pa.Buffer) -> str:
+    return xxhash.xxh3_128_hexdigest(memoryview(data))
+
+
+async def _pieces(call: Call, view: memoryview) -> AsyncIterator[bytes]:
+    for at in range(0, len(view), _PIECE):
+        yield await call.run(bytes, view[at : at + _PIECE])  # a mapped file is read by this
+
+
+def _etags(text: str) -> Iterator[str]:
+    return (part.strip().removeprefix("W/") for part in text.split(","))
+
+
+def _range(text: str, size: int) -> tuple[int, int, int]:
+    """First byte, the one after the last, and the status. What is no single range is none."""
+    match = _RANGE.fullmatch(text.strip())
+    if match is None or match[0] == "bytes=-":
+        return 0, size, 200
+    if match[1] == "":
+        start, stop = max(size - int(match[2]), 0), size
+    else:
+        start = int(match[1])
+        stop = min(int(match[2]) + 1, size) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return 0, size, 200
+    return (start, stop, 206) if start < stop else (0, size, 416)

@@ -1,0 +1,372 @@
+"""A store behind a URL: a server of this package, or any web server over the folder of a repo.
+
+Which of them it is, the first answer says: `lakota serve` puts the header `Lakota-Server` on all
+that it sends. Its objects are at `<url>/objects/<name>` and can be written; those of a plain web
+folder are at `<url>/<name>`, can be read, and are listed as `web` says.
+
+Connections are kept and shared by threads. Every request may be made twice without harm, so one
+that fails on the way, or is refused because the server is busy, is made again, a few times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+import pyarrow as pa
+
+from .. import errors
+from ..errors import (
+    InputError,
+    LakotaError,
+    MissingExtraError,
+    ObjectMissingError,
+    StoreError,
+    UnavailableError,
+)
+from . import web
+from .base import Info, ReplacedError, Store, Tail, check_folder, check_name
+from .parallel import REQUESTS, at_once
+
+if TYPE_CHECKING:
+    import urllib3
+
+__all__ = ["SERVER_HEADER", "HttpStore"]
+
+SERVER_HEADER = "Lakota-Server"
+TOKEN = "LAKOTA_TOKEN"
+HEADER = "lakota.json"
+
+_RETRIES = 6
+_BUSY = (429, 502, 503, 504)
+_DELETE_AT_ONCE = 2_000
+
+
+class HttpStore(Store):
+    """The repo at `url`, `http://host/name` or `https://host/name`.
+
+    `token` is sent as `Authorization: Bearer`; by default it is what the environment variable
+    `LAKOTA_TOKEN` holds. A user and a password in the URL are sent as `Basic` instead. `timeout`:
+    seconds without a byte before a request is given up and made again. `ca_file`: certificates
+    (PEM) to check the server's by; by default those of the system.
+
+    Raises `InputError` for what is no such URL, and `MissingExtraError` without urllib3.
+
+    >>> HttpStore("https://example.org/weather/")
+    HttpStore('https://example.org/weather')
+    """
+
+    remote = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout: float = 60,
+        ca_file: str | None = None,
+    ) -> None:
+        self.url, basic = _parse(url)
+        self._ca_file = ca_file
+        self._timeout = timeout
+        secret = os.environ.get(TOKEN, "") if token is None else token
+        authorization = basic or (f"Bearer {secret}" if secret else None)
+        if authorization and not authorization.isascii():
+            raise InputError("a token is letters, digits, '-' and '_': this one has others")
+        self._headers = {"User-Agent": "lakota"}
+        if authorization:
+            self._headers["Authorization"] = authorization
+        self._lock = threading.Lock()
+        self._pools: dict[int, urllib3.PoolManager] = {}
+        self._served: bool | None = None
+        self._listings: dict[str, tuple[str, tuple[str, ...]]] = {}
+        _urllib3()
+
+    def __repr__(self) -> str:
+        return f"HttpStore({self.url!r})"
+
+    @property
+    def place(self) -> Hashable:
+        return self.url
+
+    # ---- Objects
+
+    def get(self, name: str) -> pa.Buffer:
+        check_name(name)
+        if self._served is None and name == HEADER:
+            return self._probe()
+        return pa.py_buffer(self._read(self._get(name, {})))
+
+    def _get(self, name: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        answer = self._request("GET", self._object(check_name(name)), headers=headers)
+        if answer.status == 404:
+            raise ObjectMissingError(f"there is no object {name} at {self.url}")
+        return answer
+
+    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+        check_name(name)
+        self._write("PUT", f"objects/{name}", body=memoryview(data).cast("B"))
+
+    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+        for name in objects:
+            check_name(name)
+        at_once(lambda item: self.put(*item), objects.items())
+
+    def get_all(self, names: Iterable[str]) -> Mapping[str, pa.Buffer]:
+        wanted = [check_name(name) for name in names]
+        found = at_once(self._get_if_there, wanted)
+        return {n: data for n, data in zip(wanted, found, strict=True) if data is not None}
+
+    def _get_if_there(self, name: str) -> pa.Buffer | None:
+        try:
+            return self.get(name)
+        except ObjectMissingError:
+            return None
+
+    def tail(self, name: str, length: int) -> Tail:
+        answer = self._get(name, {"Range": f"bytes=-{length}"} if length else {})
+        if answer.status == 416:  # of an object without bytes there is no last one
+            answer = self._get(name, {})
+        data = pa.py_buffer(self._read(answer))
+        size = _total(answer)
+        return Tail(data.slice(max(data.size - max(length, 0), 0)), size, _version(answer))
+
+    def ranges(
+        self, name: str, spans: Sequence[tuple[int, int]], version: Hashable
+    ) -> Sequence[pa.Buffer]:
+        check_name(name)
+
+        def part(span: tuple[int, int]) -> pa.Buffer:
+            start, stop = span
+            if start >= stop:
+                return pa.py_buffer(b"")
+            answer = self._get(name, {"Range": f"bytes={start}-{stop - 1}"})
+            data = pa.py_buffer(self._read(answer)) if answer.status != 416 else None
+            if data is None or _version(answer) != version:
+                raise ReplacedError(f"{name} was replaced while it was being read: read it again")
+            return data if answer.status == 206 else data.slice(start, stop - start)
+
+        return at_once(part, spans)
+
+    def exists(self, name: str) -> bool:
+        answer = self._request("HEAD", self._object(check_name(name)))
+        if answer.status != 404:
+            self._read(answer)
+        return answer.status != 404
+
+    def touch(self, name: str) -> bool:
+        answer = self._write("POST", f"objects/{check_name(name)}", missing=True)
+        return answer.status != 404
+
+    def delete(self, names: Iterable[str]) -> None:
+        wanted = [check_name(name) for name in names]
+        for at in range(0, len(wanted), _DELETE_AT_ONCE):
+            some = json.dumps({"names": wanted[at : at + _DELETE_AT_ONCE]}).encode()
+            self._write("POST", "delete", body=some, kind="application/json")
+
+    # ---- Listings
+
+    def list(self, prefix: str) -> Iterator[Info]:
+        check_folder(prefix)
+        if not self._is_served():
+            return web.infos(self._fetch, prefix)
+        answer = self._request("GET", f"list?folder={quote(prefix)}")
+        lines = bytes(self._read(answer)).splitlines()
+        return (Info(*json.loads(line)) for line in lines)
+
+    def names(self, prefix: str) -> Sequence[str]:
+        check_folder(prefix)
+        if not self._is_served():
+            return web.names(self._fetch, prefix)
+        etag, known = self._listings.get(prefix, ("", ()))
+        headers = {"If-None-Match": etag} if etag else {}
+        answer = self._request("GET", f"names?folder={quote(prefix)}", headers=headers)
+        if answer.status == 304:
+            return known
+        found = tuple(json.loads(self._read(answer)))
+        if "ETag" in answer.headers:
+            self._listings[prefix] = answer.headers["ETag"], found
+        return found
+
+    def sweep(self, older_than: float) -> int:
+        body = json.dumps({"older_than": older_than}).encode()
+        answer = self._write("POST", "sweep", body=body, kind="application/json")
+        return int(json.loads(answer.data)["removed"])
+
+    # ---- Requests
+
+    def _is_served(self) -> bool:
+        """Whether a server of this package answers."""
+        if self._served is None:
+            try:
+                self._probe()
+            except ObjectMissingError:
+                return True
+        return bool(self._served)
+
+    def _probe(self) -> pa.Buffer:
+        """The header of the repo; and who answers."""
+        answer = self._request("GET", HEADER)
+        self._served = SERVER_HEADER in answer.headers
+        if answer.status == 404 and self._served:
+            raise ObjectMissingError(f"there is no repo at {self.url} yet")
+        if answer.status == 404:
+            self._served = None
+            raise StoreError(
+                f"there is no repo at {self.url}: neither a server of lakota nor a folder with "
+                f"{HEADER}"
+            )
+        return pa.py_buffer(self._read(answer))
+
+    def _object(self, name: str) -> str:
+        return f"objects/{name}" if self._is_served() else name
+
+    def _fetch(self, path: str) -> tuple[int, str, bytes]:
+        """Status, type and bytes of what is at `path`; for listings of a plain web folder."""
+        answer = self._request("GET", path)
+        if answer.status in (403, 404):
+            return answer.status, "", b""
+        return answer.status, answer.headers.get("Content-Type", ""), bytes(self._read(answer))
+
+    def _write(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = b"",
+        kind: str = "application/octet-stream",
+        missing: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        if not self._is_served():
+            raise StoreError(
+                f"{self.url} is a plain web folder and can only be read: expected a server of "
+                "lakota (lakota serve), or write to the folder itself"
+            )
+        answer = self._request(method, path, body=body, headers={"Content-Type": kind})
+        if not (missing and answer.status == 404):
+            self._read(answer)
+        return answer
+
+    def _request(
+        self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer, whatever its status."""
+        lib = _urllib3()
+        try:
+            return self._connections().request(
+                method,
+                f"{self.url}/{path}",
+                body=body,
+                headers={**self._headers, **(headers or {})},
+                redirect=method in ("GET", "HEAD"),
+            )
+        except lib.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            size = "" if not body else f" of {len(body):,} bytes"
+            raise UnavailableError(
+                f"{method} {self.url}/{path}{size} failed: {reason}; nothing is half written: look "
+                "after the network and the server, then try again"
+            ) from error
+
+    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        """The body of an answer; raises what the server says is wrong."""
+        if answer.status < 300:
+            return answer.data
+        if answer.status == 401:
+            raise StoreError(
+                f"{self.url} wants a token: set {TOKEN}, or open the repo with "
+                "storage_options={'token': ...}"
+            )
+        raise _said(answer, self.url)
+
+    def _connections(self) -> urllib3.PoolManager:
+        """Connections of this process: a forked child has none of its parent's."""
+        found = self._pools.get(os.getpid())
+        if found is None:
+            with self._lock:
+                found = self._pools.setdefault(os.getpid(), self._connect())
+        return found
+
+    def _connect(self) -> urllib3.PoolManager:
+        lib = _urllib3()
+        retries = lib.Retry(
+            total=_RETRIES,
+            redirect=4,
+            backoff_factor=0.05,
+            backoff_max=5,
+            backoff_jitter=0.1,
+            status_forcelist=_BUSY,
+            allowed_methods=None,
+            raise_on_status=False,
+        )
+        made: urllib3.PoolManager = lib.PoolManager(
+            maxsize=REQUESTS,
+            retries=retries,
+            timeout=lib.Timeout(connect=min(10.0, self._timeout), read=self._timeout),
+            ca_certs=self._ca_file,
+        )
+        return made
+
+
+def _version(answer: urllib3.BaseHTTPResponse) -> Hashable:
+    """What tells the bytes of an object from others, as far as the server says it."""
+    etag = answer.headers.get("ETag")
+    return etag or (answer.headers.get("Last-Modified"), _total(answer))
+
+
+def _total(answer: urllib3.BaseHTTPResponse) -> int:
+    """The bytes of the whole object that an answer is of."""
+    if answer.status != 206:
+        return len(answer.data)
+    total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    if not total.isdecimal():
+        raise StoreError(f"a part of an object of unknown size: Content-Range ends in {total!r}")
+    return int(total)
+
+
+def _urllib3() -> Any:
+    try:
+        import urllib3
+    except ImportError as error:
+        raise MissingExtraError(
+            "repos behind a URL need urllib3: pip install 'lakota-arrow[http]'"
+        ) from error
+    return urllib3
+
+
+def _parse(url: str) -> tuple[str, str | None]:
+    """The URL without a slash at its end, and what it says of authorization."""
+    expected = "expected http://host/path or https://host/path, without '?' and '#'"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InputError(f"{url!r} is no URL of a repo ({error}): {expected}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise InputError(f"{url!r} is no URL of a repo: {expected}")
+    basic = None
+    if parts.username is not None:
+        user, password = unquote(parts.username), unquote(parts.password or "")
+        basic = str(_urllib3().make_headers(basic_auth=f"{user}:{password}")["authorization"])
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = quote(unquote(parts.path), safe="/~-._").rstrip("/")
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{path}", basic
+
+
+def _said(answer: urllib3.BaseHTTPResponse, url: str) -> LakotaError:
+    """What a server of this package says is wrong, as the error that it names."""
+    try:
+        said = json.loads(answer.data)
+        kind, message = getattr(errors, said["error"], StoreError), str(said["message"])
+    except (ValueError, KeyError, TypeError):
+        kind, message = StoreError, f"status {answer.status} {answer.reason or ''}".strip()
+    if answer.status in _BUSY:
+        kind = UnavailableError
+    if not (isinstance(kind, type) and issubclass(kind, LakotaError)):
+        kind = StoreError
+    found: LakotaError = kind(f"{url}: {message}")
+    return found
