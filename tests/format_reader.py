@@ -129,6 +129,64 @@ def decode(stored: pa.Array, type_: pa.DataType, codec: int, n: int) -> pa.Array
     return pa.Array.from_buffers(type_, n, buffers)
 
 
+# ---- Pages
+
+TEXT, BYTES, INT, UINT = pa.string(), pa.binary(), pa.int64(), pa.uint64()
+TINY, TEXTS, ID = pa.int8(), pa.list_(pa.string()), pa.binary(16)
+EXTENT = dict(label=TEXT, lo=BYTES, hi=BYTES, stamp=INT, tie=UINT, kind=TINY, columns=TEXTS)
+EXTENT |= dict(trim=TINY, segment=ID, offset=INT, length=INT, placed=INT)
+ENTRY = dict(label=TEXT, lo=BYTES, stamp=INT, tie=UINT, last=TEXT, hi=BYTES, level=TINY, page=ID)
+
+
+def read_page(path: Path, name: str) -> pa.Table:
+    """All rows of a page, verified."""
+    data = path.read_bytes()
+    magic, version, inner, codec, rows, size = struct.unpack_from("<4sBBHII", data)
+    assert (magic, version) == (b"LKPG", 2)
+    body = data[16:] if codec == 0 else pa.decompress(data[16:], size, "zstd").to_pybytes()
+    assert codec in (0, 2)
+    assert len(body) == size
+    schema = pa.schema(ENTRY if inner else EXTENT)
+    columns, digests, at = [], b"", 0
+    for type_ in schema.types:
+        start = at
+        values, at = slots(type_, rows, body, at)
+        columns.append(pa.array(values, type_))
+        assert column_bytes(columns[-1]) == body[start:at]
+        digests += xxh3_128(body[start:at]).digest()
+    assert at == size
+    assert name_of(schema, rows, digests) == name
+    return pa.table(columns, schema=schema)
+
+
+def slots(type_: pa.DataType, n: int, body: bytes, at: int) -> tuple[list[Any], int]:
+    """The values of a column whose encoding begins at `at`, and where it ends."""
+    valid = [True] * n
+    at += 1
+    if body[at - 1]:
+        size = (n + 7) // 8
+        packed = np.frombuffer(body[at : at + size], np.uint8)
+        valid = np.unpackbits(packed, count=n, bitorder="little").astype(bool).tolist()
+        at += size
+    if type_ in (TEXT, BYTES, TEXTS):
+        ends = struct.unpack_from(f"<{n + 1}q", body, at)
+        at += 8 * (n + 1)
+        if type_ == TEXTS:
+            below, at = slots(TEXT, ends[-1], body, at)
+        else:
+            below, at = body[at : at + ends[-1]], at + ends[-1]
+        found = [below[lo:hi] for lo, hi in pairwise(ends)]
+        if type_ == TEXT:
+            found = [text.decode() for text in found]
+    else:
+        width = type_.bit_width // 8
+        found = [body[at + i * width : at + (i + 1) * width] for i in range(n)]
+        at += n * width
+        if type_ != ID:
+            found = [int.from_bytes(v, "little", signed=type_ != UINT) for v in found]
+    return [v if ok else None for v, ok in zip(found, valid, strict=True)], at
+
+
 # ---- Keys and cuts
 
 
@@ -228,12 +286,17 @@ class Reader:
         self.folder = folder
         self.seen: dict[str, pa.Table] = {}
         header = json.loads((folder / "lakota.json").read_text("utf-8"))
-        assert (header["format"], header["digest"]) == (1, "xxh3_128")
+        assert header["format"] in (1, 2)
+        assert header["digest"] == "xxh3_128"
+        self.format = header["format"]
 
     def object(self, kind: str, name: str) -> pa.Table:
         if name not in self.seen:
-            path = self.folder / kind / name[:2] / f"{name[2:]}.arrow"
-            self.seen[name] = read_rows(path, name)
+            stem = self.folder / kind / name[:2] / name[2:]
+            if kind == "pages" and self.format == 2:
+                self.seen[name] = read_page(stem.with_suffix(".page"), name)
+            else:
+                self.seen[name] = read_rows(stem.with_suffix(".arrow"), name)
         return self.seen[name]
 
     def heads(self, collection: str, until: int = 2**63) -> list[str]:

@@ -35,6 +35,7 @@ store.memory store.local store.object store.web
 store.http
 store.uri
 store
+header
 objects
 changelog
 site bounds

@@ -15,7 +15,7 @@ from .changelog import Changelog, root_of
 from .digest import Digest
 from .errors import LakotaError
 from .manifest import EMPTY
-from .objects import Objects, digest_of, page_name, segment_name
+from .objects import Objects, digest_of, segment_name
 
 __all__ = ["Problem", "Report", "inspect", "strays"]
 
@@ -83,7 +83,7 @@ def _walk(
     try:
         page = objects.page(name)
     except (LakotaError, OSError) as error:
-        yield Problem(page_name(name), str(error))
+        yield Problem(objects.page_name(name), str(error))
         return
     if page.level:
         for entry in page.entries:

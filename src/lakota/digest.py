@@ -65,8 +65,11 @@ __all__ = [
     "BLOCK",
     "Digest",
     "block_digests",
+    "column_bytes",
     "column_digests",
     "digest_table",
+    "header_bytes",
+    "name_of",
     "rows_digest",
     "type_text",
 ]
@@ -102,9 +105,28 @@ def rows_digest(schema: pa.Schema, num_rows: int, blocks: Sequence[bytes]) -> Di
     `blocks` is what `block_digests` returns. Raises `SchemaError` for a type that this format
     does not have.
     """
-    rows = pack("<Q", num_rows)
-    head = _header(schema.serialize().to_pybytes())
-    return Digest(xxh3_128_hexdigest(b"".join((head, rows, *blocks))))
+    return name_of(header_bytes(schema), num_rows, b"".join(blocks))
+
+
+def header_bytes(schema: pa.Schema) -> bytes:
+    """The header of names up to the number of rows."""
+    return _header(schema.serialize().to_pybytes())
+
+
+def name_of(header: bytes, num_rows: int, digests: bytes) -> Digest:
+    """The name of `num_rows` rows, from what is hashed."""
+    return Digest(xxh3_128_hexdigest(b"".join((header, pack("<Q", num_rows), digests))))
+
+
+def column_bytes(array: pa.Array) -> bytes:
+    """The encoding of the slots of one column.
+
+    >>> column_bytes(pa.array(["a", None]))[:2]
+    b'\\x01\\x01'
+    """
+    encoded = bytearray()
+    _encode(array, encoded.extend)
+    return bytes(encoded)
 
 
 def block_digests(table: pa.Table | pa.RecordBatch) -> list[bytes]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from .changelog import Changelog
 from .digest import Digest
 from .maintain import GRACE, reachable
-from .objects import Objects, digest_of, page_name, segment_name
+from .objects import Objects, digest_of, segment_name
 from .store.base import Info
 
 __all__ = ["Collected", "collect", "collection_ids"]
@@ -75,7 +75,7 @@ def _used(objects: Objects, deleted: set[str], seen: set[Digest]) -> set[str]:
     """The names of the objects that revisions refer to, but for those below pages `seen`."""
     ids = sorted(collection_ids(objects) - deleted)
     found, segments = reachable(objects, [Changelog(objects.store, i) for i in ids], seen)
-    return {page_name(page.name) for page in found} | {segment_name(s) for s in segments}
+    return {objects.page_name(page.name) for page in found} | {segment_name(s) for s in segments}
 
 
 def _stale_revisions(objects: Objects, deleted: set[str], limit: float) -> list[Info]:

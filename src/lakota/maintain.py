@@ -16,7 +16,7 @@ from .compact import fragmented
 from .digest import Digest
 from .extent import Extent
 from .manifest import Manifest, pages
-from .objects import Objects, page_name, segment_name
+from .objects import Objects, segment_name
 from .page import Page
 from .segment import recode
 from .site import Site
@@ -140,9 +140,9 @@ def _pack_segment(site: Site, name: Digest) -> tuple[int, int]:
 
 def _pack_page(site: Site, page: Page) -> tuple[int, int]:
     store = site.objects.store
-    name = page_name(page.name)
+    name = site.objects.page_name(page.name)
     before = store.get(name).size
-    packed = page.encode("zstd")
+    packed = site.objects.encode_page(page, small=True)
     if packed.size < before:
         store.put(name, packed)
     return before, min(packed.size, before)

@@ -6,6 +6,7 @@ invalidation: what a digest stands for never changes, only how it is encoded.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from .digest import Digest
 from .errors import DamagedError, ObjectMissingError
+from .header import FORMAT, Header
 from .page import Page
 from .segment import Segment, open_segment
 from .store.base import Store
@@ -39,19 +41,23 @@ def segment_name(digest: Digest) -> str:
     return f"segments/{digest[:2]}/{digest[2:]}.arrow"
 
 
-def page_name(digest: Digest) -> str:
-    """Where a page is stored."""
-    return f"pages/{digest[:2]}/{digest[2:]}.arrow"
+def page_name(digest: Digest, format: int = FORMAT) -> str:
+    """Where a page is stored in a repo of that format.
+
+    >>> page_name(Digest("0123456789abcdef" * 2))
+    'pages/01/23456789abcdef0123456789abcdef.page'
+    """
+    return f"pages/{digest[:2]}/{digest[2:]}.{'arrow' if format == 1 else 'page'}"
 
 
 def digest_of(name: str) -> Digest | None:
     """The digest in the name of a segment or a page; None for any other name."""
-    parts = name.split("/")
-    if len(parts) != 3 or not parts[2].endswith(".arrow"):
-        return None
-    digest = parts[1] + parts[2].removesuffix(".arrow")
-    hexadecimal = len(digest) == 32 and set(digest) <= set("0123456789abcdef")
-    return Digest(digest) if hexadecimal and len(parts[1]) == 2 else None
+    match = _NAME.fullmatch(name)
+    return Digest("".join(part for part in match.groups() if part)) if match else None
+
+
+_HEX = "([0-9a-f]{2})/([0-9a-f]{30})"
+_NAME = re.compile(rf"segments/{_HEX}\.arrow|pages/{_HEX}\.(?:arrow|page)")
 
 
 class Objects:
@@ -60,8 +66,9 @@ class Objects:
     `verify=False` trusts what is read from segments; pages are always verified.
     """
 
-    def __init__(self, store: Store, *, verify: bool = True) -> None:
+    def __init__(self, store: Store, header: Header | None = None, *, verify: bool = True) -> None:
         self.store = store
+        self.header = header or Header(store)
         self.verify = verify
         self._pages: _Cache[Page] = _Cache(PAGES_KEPT)
         limit = BYTES_KEPT if store.remote else None
@@ -81,12 +88,21 @@ class Objects:
 
     def put(self, segments: Mapping[Digest, pa.Buffer], pages: Mapping[Digest, Page]) -> None:
         """Store segments and pages; durable on return, in no particular order."""
-        codec = "zstd" if self.store.remote else "plain"
         named = {segment_name(d): data for d, data in segments.items()}
-        named.update((page_name(d), page.encode(codec)) for d, page in pages.items())
+        named.update((self.page_name(d), self.encode_page(page)) for d, page in pages.items())
         self.store.put_all(named)
         for digest, page in pages.items():
-            self._pages.set(digest, page.stored())
+            self._pages.set(digest, page)
+
+    def page_name(self, digest: Digest) -> str:
+        """Where a page of that name is, or would be, stored."""
+        return page_name(digest, self.header.format)
+
+    def encode_page(self, page: Page, *, small: bool = False) -> pa.Buffer:
+        """The bytes of a page, as they are stored here."""
+        if self.header.format == 1:
+            return page.encode_arrow("zstd" if small or self.store.remote else "plain")
+        return page.encode(small=small)
 
     def freshen(self, segment: Digest) -> bool:
         """Renew the age of a segment; False if it is not there."""
@@ -98,7 +114,7 @@ class Objects:
         self._segments.clear()
 
     def _read_page(self, digest: Digest) -> Page:
-        return Page.decode(digest, self._read(page_name(digest)))
+        return Page.decode(digest, self._read(self.page_name(digest)))
 
     def _read_segment(self, digest: Digest) -> Segment:
         return open_segment(self._read(segment_name(digest)), digest, verify=self.verify)

@@ -5,22 +5,38 @@ level n - 1. Rows are sorted by their key `(label, lo, stamp, tie)` and a row en
 the hash of its key says so, whatever comes before or after it: so the same rows always make
 the same pages, and a change touches only the pages around it.
 
-A page is stored as a segment file of one batch; its name is the digest of its rows. The
-columns are in `LEAF` and `INNER`.
+A page's name is the digest of its rows, as a segment's. Pages are many and small, so their file
+is what is hashed and nothing else: the columns in their canonical encoding (see `digest`), one
+after the other, compressed. Integers are little endian:
+
+```
+4 bytes  "LKPG"
+uint8    version, 2
+uint8    0 for a leaf, else 1
+uint16   codec of the body: 0 plain, 2 zstd
+uint32   rows
+uint32   length of the body, plain
+body     the encodings of the columns of `LEAF` (level 0) or `INNER`, in their order
+```
+
+In a repo of format 1 a page is a segment file of one batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
+from struct import Struct, calcsize, pack, unpack_from
+from struct import error as struct_error
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
-from .digest import Digest
-from .errors import DamagedError
+from .codecs import MAX_BATCH_BYTES
+from .digest import BLOCK, Digest, column_bytes, digest_table, header_bytes, name_of
+from .errors import DamagedError, FormatError
 from .extent import ERASE, NOWHERE, Extent, ExtentKey
 from .interval import Cut
 from .segment import encode, open_segment
@@ -71,6 +87,13 @@ INNER = pa.schema(
 
 PageKey = ExtentKey
 
+_MAGIC = b"LKPG"
+_VERSION = 2
+_HEAD = Struct("<4sBBHII")
+_CODECS = {"plain": 0, "zstd": 2}
+_LEVEL = 3
+_LEVEL_PACKED = 12
+
 
 class Entry(NamedTuple):
     """One page, as its parent sees it."""
@@ -98,53 +121,74 @@ class Entry(NamedTuple):
 
 
 class Page:
-    """Rows of a manifest under one name. Decoded lazily, never changed."""
+    """Rows of a manifest under one name. Decoded lazily, never changed.
 
-    def __init__(self, name: Digest, table: pa.RecordBatch, data: pa.Buffer | None = None) -> None:
+    `columns` are the canonical encodings of its columns.
+    """
+
+    def __init__(self, name: Digest, level: int, num_rows: int, columns: Sequence[bytes]) -> None:
         self.name = name
-        self.table = table
-        self._data = data  # of a page just made, until it is stored
-        self.level: int = 0
-        if table.schema.names[-1] == "page":
-            self.level = table.column("level")[0].as_py() + 1
+        self.level = level
+        self.num_rows = num_rows
+        self._columns = columns
 
     @classmethod
     def decode(cls, name: Digest, data: pa.Buffer) -> Page:
-        """Open and verify; raises `DamagedError`."""
-        segment = open_segment(data, name)
-        if segment.schema.names not in (LEAF.names, INNER.names) or len(segment.offsets) > 2:
-            raise DamagedError(f"page {name} has columns {segment.schema.names}: not a page")
-        if segment.num_rows == 0:
-            return cls(name, pa.RecordBatch.from_pylist([], schema=LEAF))
-        return cls(name, segment.batch(0, prove=True))
+        """Open and verify; raises `DamagedError`, `FormatError`."""
+        if data[:6].to_pybytes() == b"ARROW1":
+            return _decode_arrow(name, data)
+        schema, rows, columns = _open(name, data)
+        return cls._verified(name, schema, rows, columns)
 
-    def encode(self, codec: str = "plain") -> pa.Buffer:
-        """The bytes to store."""
-        if codec == "plain" and self._data is not None:
-            return self._data
-        return encode(pa.Table.from_batches([self.table]), codec).data
-
-    def stored(self) -> Page:
-        """The same page without its bytes, to be kept in a cache."""
-        page = Page(self.name, self.table)
-        page.__dict__.update(
-            (name, value)
-            for name, value in self.__dict__.items()
-            if name in ("extents", "entries", "keys")
-        )
+    @classmethod
+    def _verified(
+        cls, name: Digest, schema: pa.Schema, rows: int, columns: Sequence[bytes]
+    ) -> Page:
+        if _named(schema, rows, columns) != name:
+            raise DamagedError(f"page {name} is damaged: its rows have another digest")
+        if schema is LEAF:
+            return cls(name, 0, rows, columns)
+        page = cls(name, 1, rows, columns)
+        levels = set(page.column("level"))
+        if len(levels) != 1:
+            raise DamagedError(f"page {name} is no page: its rows are of the levels {levels}")
+        page.level = levels.pop() + 1
         return page
+
+    def encode(self, *, small: bool = False) -> pa.Buffer:
+        """The bytes to store; `small` takes more time for fewer."""
+        body = b"".join(self._columns)
+        packed = pa.Codec("zstd", _LEVEL_PACKED if small else _LEVEL).compress(body)
+        codec = "zstd" if packed.size < len(body) else "plain"
+        kind = min(self.level, 1)
+        head = _HEAD.pack(_MAGIC, _VERSION, kind, _CODECS[codec], self.num_rows, len(body))
+        return pa.py_buffer(head + (packed.to_pybytes() if codec == "zstd" else body))
+
+    def encode_arrow(self, codec: str) -> pa.Buffer:
+        """The bytes to store in a repo of format 1."""
+        return encode(self.table, codec).data
+
+    def column(self, name: str) -> list[Any]:
+        """The values of one column."""
+        at, kind = (_INNER if self.level else _LEAF)[name]
+        return _values(kind, self._columns[at], self.num_rows)
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows as a table, for those who look on."""
+        schema = INNER if self.level else LEAF
+        columns = [pa.array(self.column(field.name), field.type) for field in schema]
+        return pa.table(columns, schema=schema)
 
     @cached_property
     def extents(self) -> list[Extent]:
         """The rows of a leaf."""
-        columns = [column.to_pylist() for column in self.table.columns]
-        columns[6] = [None if names is None else tuple(names) for names in columns[6]]
-        return list(map(Extent, *columns))
+        return list(map(Extent, *(self.column(name) for name in LEAF.names)))
 
     @cached_property
     def entries(self) -> list[Entry]:
         """The rows of an inner page."""
-        return list(map(Entry, *(column.to_pylist() for column in self.table.columns)))
+        return list(map(Entry, *(self.column(name) for name in INNER.names)))
 
     @property
     def rows(self) -> Sequence[Extent] | Sequence[Entry]:
@@ -153,27 +197,30 @@ class Page:
     @cached_property
     def keys(self) -> list[PageKey]:
         """The keys of the rows, to search in."""
-        return [row.key for row in self.rows]
+        names = ("label", "lo", "stamp", "tie")
+        return list(zip(*map(self.column, names), strict=True))
 
     def labels(self) -> tuple[set[str], set[str]]:
         """The labels of a leaf with rows that are there unless keys were deleted, and the labels
         for which one has to look: ends were cut, or keys deleted."""
-        with_rows = self.table.filter(pc.greater(self.table.column("length"), 0))
-        whole = pc.equal(with_rows.column("trim"), 0)
-        doubtful = pc.or_(pc.invert(whole), pc.equal(with_rows.column("kind"), ERASE))
-        labels = with_rows.column("label")
-        sure, unsure = labels.filter(pc.invert(doubtful)), labels.filter(doubtful)
-        return set(sure.unique().to_pylist()), set(unsure.unique().to_pylist())
+        sure: set[str] = set()
+        unsure: set[str] = set()
+        columns = map(self.column, ("label", "length", "trim", "kind"))
+        for label, length, trim, kind in zip(*columns, strict=True):
+            if length:
+                (unsure if trim or kind == ERASE else sure).add(label)
+        return sure, unsure
 
     def erased(self) -> set[str]:
         """The labels of a leaf of which keys were deleted."""
-        erased = self.table.filter(pc.equal(self.table.column("kind"), ERASE))
-        return set(erased.column("label").unique().to_pylist())
+        kinds = self.column("kind")
+        if ERASE not in kinds:
+            return set()
+        return {label for label, k in zip(self.column("label"), kinds, strict=True) if k == ERASE}
 
     def segments(self) -> set[Digest]:
         """The segments that a leaf's extents refer to."""
-        found = set(self.table.column("segment").to_pylist()) - {NOWHERE}
-        return {Digest(segment.hex()) for segment in found}
+        return {Digest(segment.hex()) for segment in set(self.column("segment")) - {NOWHERE}}
 
     def entry(self) -> Entry:
         """This page as its parent sees it. Not for the empty page."""
@@ -196,12 +243,9 @@ Loader = Callable[[Digest], Page]
 def make_page(rows: Sequence[Any], level: int) -> Page:
     """A page of extents (level 0) or of entries of pages of level - 1."""
     schema = INNER if level else LEAF
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    table = pa.RecordBatch.from_arrays(
-        [pa.array(list(c), f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
-    )
-    made = encode(pa.Table.from_batches([table]), "plain")
-    page = Page(made.name, table, made.data)
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
+    columns = [_column(_kind(f.type), v) for f, v in zip(schema, values, strict=True)]
+    page = Page(_named(schema, len(rows), columns), level, len(rows), columns)
     page.__dict__["entries" if level else "extents"] = list(rows)
     return page
 
@@ -232,3 +276,138 @@ def ends_page(key: PageKey, level: int) -> bool:
         tie.to_bytes(8, "little"),
     )
     return xxhash.xxh3_64_intdigest(text, level) % FANOUT == 0
+
+
+def _named(schema: pa.Schema, rows: int, columns: Sequence[bytes]) -> Digest:
+    """The name of rows, from their canonical columns."""
+    if rows > BLOCK:  # columns are hashed block by block
+        values = [_values(_kind(f.type), c, rows) for f, c in zip(schema, columns, strict=True)]
+        arrays = [pa.array(v, f.type) for f, v in zip(schema, values, strict=True)]
+        return digest_table(pa.table(arrays, schema=schema))
+    head = _LEAF_HEADER if schema is LEAF else _INNER_HEADER
+    return name_of(head, rows, b"".join([xxhash.xxh3_128_digest(c) for c in columns]))
+
+
+_LEAF_HEADER, _INNER_HEADER = header_bytes(LEAF), header_bytes(INNER)
+
+
+def _open(name: Digest, data: pa.Buffer) -> tuple[pa.Schema, int, list[bytes]]:
+    """The schema, the number of rows and the columns that a file has."""
+    try:
+        magic, version, kind, codec, rows, size = _HEAD.unpack_from(data)
+        if magic != _MAGIC or kind > 1 or codec not in _CODECS.values():
+            raise DamagedError(f"page {name} is damaged: it does not begin as a page does")
+        if version != _VERSION:
+            raise FormatError(f"page {name} is of version {version}; this release reads {_VERSION}")
+        body = data[_HEAD.size :]
+        if codec:
+            if size > MAX_BATCH_BYTES:
+                raise DamagedError(f"page {name} is damaged: it declares {size} bytes")
+            body = pa.Codec("zstd").decompress(body, size)
+        schema = INNER if kind else LEAF
+        return schema, rows, _split(body.to_pybytes(), schema, rows)
+    except (ValueError, OSError, struct_error) as error:
+        raise DamagedError(f"page {name} is damaged: {error}") from error
+
+
+def _decode_arrow(name: Digest, data: pa.Buffer) -> Page:
+    """A page of a repo of format 1."""
+    segment = open_segment(data, name)
+    schema = {tuple(s.names): s for s in (LEAF, INNER)}.get(tuple(segment.schema.names))
+    if schema is None or segment.schema != schema or len(segment.offsets) > 2:
+        raise DamagedError(f"page {name} has columns {segment.schema.names}: not a page")
+    if segment.num_rows == 0:
+        return Page(name, 0, 0, [column_bytes(pa.array([], f.type)) for f in schema])
+    batch = segment.batch(0, prove=True)
+    return Page._verified(name, schema, batch.num_rows, [column_bytes(c) for c in batch.columns])
+
+
+# ---- Columns: Python values to canonical bytes and back, without the detour of Arrow, which costs
+# more than everything else that is done with a page.
+
+_NUMBERS = {pa.int8(): "b", pa.int64(): "q", pa.uint64(): "Q"}
+_OTHERS = {pa.string(): "text", pa.binary(): "bytes", pa.binary(16): "id"}
+
+
+def _kind(type_: pa.DataType) -> str:
+    """How a column is taken apart: numbers by their letter in `struct`."""
+    return _NUMBERS.get(type_) or _OTHERS.get(type_, "lists")
+
+
+_LEAF = {f.name: (at, _kind(f.type)) for at, f in enumerate(LEAF)}
+_INNER = {f.name: (at, _kind(f.type)) for at, f in enumerate(INNER)}
+
+
+def _column(kind: str, values: Sequence[Any]) -> bytes:
+    if len(kind) == 1:
+        return pack(f"<B{len(values)}{kind}", 0, *values)
+    if kind == "id":
+        return b"".join((b"\0", *values))
+    if kind == "lists":
+        return column_bytes(pa.array(values, pa.list_(pa.string())))
+    texts = [value.encode() for value in values] if kind == "text" else values
+    ends = accumulate(map(len, texts), initial=0)
+    return b"".join((pack(f"<B{len(texts) + 1}q", 0, *ends), *texts))
+
+
+def _values(kind: str, column: bytes, rows: int) -> list[Any]:
+    if len(kind) == 1:
+        return list(unpack_from(f"<{rows}{kind}", column, 1))
+    if kind == "id":
+        return [column[at : at + 16] for at in range(1, 1 + 16 * rows, 16)]
+    if kind == "lists":
+        return _lists(column, rows)
+    start = 1 + 8 * (rows + 1)
+    ends = unpack_from(f"<{rows + 1}q", column, 1)
+    if kind == "bytes":
+        return [column[start + lo : start + hi] for lo, hi in pairwise(ends)]
+    return [column[start + lo : start + hi].decode() for lo, hi in pairwise(ends)]
+
+
+def _lists(column: bytes, rows: int) -> list[tuple[str, ...] | None]:
+    """Lists of texts, of which most, and mostly all, are null."""
+    validity, at = _validity(column, rows)
+    if not any(validity):
+        return [None] * rows
+    ends = unpack_from(f"<{rows + 1}q", column, at)
+    texts = _values("text", column[at + 8 * (rows + 1) :], ends[-1])
+    pairs = zip(validity, pairwise(ends), strict=True)
+    return [tuple(texts[lo:hi]) if valid else None for valid, (lo, hi) in pairs]
+
+
+def _validity(column: bytes, rows: int) -> tuple[list[bool], int]:
+    """Which slots are valid, and where the rest begins."""
+    if column[0] == 0:
+        return [True] * rows, 1
+    size = (rows + 7) // 8
+    bits = int.from_bytes(column[1 : 1 + size], "little")
+    return [bool(bits >> i & 1) for i in range(rows)] if bits else [False] * rows, 1 + size
+
+
+def _split(body: bytes, schema: pa.Schema, rows: int) -> list[bytes]:
+    """The columns of a body; raises `ValueError` or `struct.error`."""
+    columns = []
+    at = 0
+    for _, kind in (_LEAF if schema is LEAF else _INNER).values():
+        size = _length(kind, body, at, rows)
+        columns.append(body[at : at + size])
+        at += size
+    if at != len(body):
+        raise ValueError(f"its columns have {at} bytes, its body {len(body)}")
+    return columns
+
+
+def _length(kind: str, body: bytes, at: int, rows: int) -> int:
+    """The bytes of the column that begins at `at`."""
+    if len(kind) == 1:
+        return 1 + rows * calcsize(f"<{kind}")
+    if kind == "id":
+        return 1 + 16 * rows
+    start = at + 1 + ((rows + 7) // 8 if body[at : at + 1] != b"\0" else 0)
+    ends = unpack_from(f"<{rows + 1}q", body, start)
+    if ends[0] != 0 or ends[-1] > len(body) or list(ends) != sorted(ends):
+        raise ValueError("the ends of its texts are not in order")
+    size = start - at + 8 * (rows + 1)
+    if kind == "lists":
+        return size + _length("text", body, at + size, ends[-1])
+    return int(size + ends[-1])

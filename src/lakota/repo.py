@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, overload
 
@@ -20,15 +18,13 @@ from .collection import Collection
 from .digest import Digest
 from .errors import (
     AlreadyExistsError,
-    DamagedError,
-    FormatError,
     InputError,
     LakotaError,
     NotFoundError,
-    ObjectMissingError,
     SchemaError,
 )
 from .evolution import evolve, join_facts
+from .header import Header
 from .merge import merge
 from .objects import Objects
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
@@ -40,8 +36,6 @@ from .tags import Tags
 
 __all__ = ["Repo"]
 
-FORMAT = 1
-HEADER = "lakota.json"
 TASTES = ("packed", *CODECS[:-1])
 
 Uri = str | os.PathLike[str] | Store
@@ -95,12 +89,12 @@ class Repo:
         self.clock = CLOCK if clock is None else clock
         if not isinstance(self.clock, Clock):
             raise InputError(f"clock={clock!r}: expected a Clock, such as Clock(now=...)")
-        self._objects = Objects(self.store, verify=verify)
+        self._header = Header(self.store)
+        self._objects = Objects(self.store, self._header, verify=verify)
         self._changelogs: dict[str, Changelog] = {}
         self._sites: dict[str, Site] = {}
         self._registry = Registry(self._site(REGISTRY_ID, SCHEMA, SCHEMA))
-        self._ready = False
-        self._check_header()
+        _ = self._header.format  # refuses what this release cannot read
 
     def __repr__(self) -> str:
         return f"<Repo {self.store!r}>"
@@ -168,7 +162,7 @@ class Repo:
                         f"not {schema!r}"
                     )
         if new:
-            self._prepare()
+            self._header.prepare()
             self._registry.put(new, f"create {', '.join(entry.label for entry in new)}")
         made = [self.collection(label) for label in labels]
         return made[0] if len(made) == 1 else made
@@ -210,7 +204,7 @@ class Repo:
             entry.id: self._join_schemas(source, label, entry) for label, entry in chosen.items()
         }
         if chosen or source._registry.site.changelog.heads():
-            self._prepare()
+            self._header.prepare()
         for collection_id, ever in columns.items():
             target, origin = (repo._site(collection_id, ever, ever) for repo in (self, source))
             pull(target, origin, shallow=shallow)
@@ -328,29 +322,6 @@ class Repo:
                 f"no collection {label!r}; there is: {', '.join(map(repr, live)) or 'none'}"
             )
         return live[label]
-
-    def _prepare(self) -> None:
-        """Write the header before the first write."""
-        if self._ready or self.store.exists(HEADER):
-            self._ready = True
-            return
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        header = {"format": FORMAT, "digest": "xxh3_128", "created": created}
-        self.store.put(HEADER, (json.dumps(header) + "\n").encode())
-        self._ready = True
-
-    def _check_header(self) -> None:
-        try:
-            header = json.loads(self.store.get(HEADER).to_pybytes())
-            found = header["format"]
-        except ObjectMissingError:
-            return
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedError(f"{HEADER} of {self!r} is not a header: {error}") from error
-        if found != FORMAT:
-            raise FormatError(
-                f"{self!r} is of format {found}; this release reads {FORMAT}: install a later one"
-            )
 
 
 def _open_store(
