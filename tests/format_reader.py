@@ -307,8 +307,14 @@ class Reader:
             if re.fullmatch(rf"{child}\.{child}", file.name):
                 parent, child_ = file.name.split(".")
                 self.verify(file, parent, child_)
-                if parent < child_ and int(child_[:16], 16) <= until:
-                    edges.append((parent, child_))
+                edges.append((parent, child_))
+            elif match := re.fullmatch(r"packed\.([0-9a-f]{32})\.[0-9a-f]{8}", file.name):
+                assert self.format == 2
+                rows = read_rows(file, match[1]).to_pylist()
+                assert all(isinstance(json.loads(row["document"]), dict) for row in rows)
+                assert rows == sorted(rows, key=lambda row: (row["child"], row["parent"]))
+                edges.extend((row["parent"], row["child"]) for row in rows)
+        edges = [(p, c) for p, c in edges if p < c and int(c[:16], 16) <= until]
         return sorted({c for _, c in edges} - {p for p, _ in edges})
 
     @staticmethod

@@ -37,6 +37,8 @@ store.uri
 store
 header
 objects
+history
+archive
 changelog
 site bounds
 view

@@ -11,6 +11,9 @@ listing yields the whole DAG, and files whose names are not of this form are not
 exist, is one file per parent, all with one child. The content is a JSON document for people and
 statistics: author, message, counts, checksum.
 
+Old revisions move, many at a time, into an `archive`, and their own files go: so a listing stays
+short. A revision is there if it has a file of its own, or a row in an archive, or both.
+
 A revision is the last thing that a commit writes: it makes the write visible. A revision that
 exists has everything below it.
 """
@@ -22,18 +25,18 @@ import os
 import re
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any, NamedTuple, NewType
+from typing import Any, NamedTuple
 
 import xxhash
 
+from .archive import Archive, Record, archive_digest, encode_archive
 from .clock import Stamp
 from .digest import Digest
-from .errors import DamagedError, FormatError, NotFoundError
+from .errors import DamagedError, FormatError, NotFoundError, ObjectMissingError
+from .history import PHI, Child, Edge, History, make_child, root_of, stamp_of
 from .moment import child_of, nanoseconds
 from .store.base import Store
 
@@ -50,10 +53,6 @@ __all__ = [
     "stamp_of",
 ]
 
-Child = NewType("Child", str)
-"""`stamp-digest`: the name of a state of a collection."""
-
-PHI = Child("0" * 16 + "-" + "0" * 32)
 FORMAT = 1
 _NAME = re.compile(r"([0-9a-f]{16}-[0-9a-f]{32})\.([0-9a-f]{16}-[0-9a-f]{32})")
 _TRIMMED = re.compile(r"trimmed\.([0-9a-f]{16})")
@@ -62,20 +61,16 @@ _TRIMMED = re.compile(r"trimmed\.([0-9a-f]{16})")
 # same mark. A listing is only trusted if it was made this long after its mark was first seen.
 SETTLE = 0.05
 
-
-def make_child(stamp: int, root: Digest) -> Child:
-    """The name of the state with that stamp and root page."""
-    return Child(f"{stamp:016x}-{root}")
-
-
-def stamp_of(child: str) -> Stamp:
-    """The stamp in a child's name."""
-    return Stamp(int(child[:16], 16))
-
-
-def root_of(child: str) -> Digest:
-    """The root page in a child's name."""
-    return Digest(child[17:])
+ATTEMPTS = 5
+"""Listings in a row that may be disturbed by others who move revisions."""
+LOOSE = 512
+"""Revisions with files of their own, above which `tidy` moves some."""
+KEEP = 64
+"""The latest ones, which `tidy` leaves where they are."""
+ARCHIVES = 24
+"""Archives, above which `tidy` joins some."""
+TIER = 4
+"""An archive goes into a new one unless it is so many times as large."""
 
 
 class RevDigest(NamedTuple):
@@ -129,91 +124,6 @@ class Revision:
         return f"<Revision {self.path} {'*' if self.is_leaf else ''}>"
 
 
-Edge = tuple[Child, Child]
-"""Parent and child."""
-
-
-@dataclass(frozen=True)
-class History:
-    """What one listing says: an immutable value."""
-
-    edges: frozenset[Edge] = frozenset()
-    parents: frozenset[Child] = frozenset()
-    heads: tuple[Child, ...] = ()
-    """Sorted by stamp, then digest: the last is the newest."""
-
-    @classmethod
-    def of(cls, edges: Iterable[Edge]) -> History:
-        return cls().add(edges)
-
-    def add(self, edges: Iterable[Edge]) -> History:
-        """This history and these edges."""
-        new = frozenset(edges)
-        parents = self.parents.union(parent for parent, _ in new)
-        heads = {*self.heads, *(child for _, child in new)} - parents
-        return History(self.edges | new, parents, tuple(sorted(heads)))
-
-    def ancestors(self, children: Iterable[Child]) -> set[Child]:
-        """Those of `children` and all that led to them."""
-        found: set[Child] = set()
-        queue = list(children)
-        while queue:
-            child = queue.pop()
-            if child not in found:
-                found.add(child)
-                queue.extend(self.parents_of.get(child, ()))
-        return found
-
-    def until(self, stamp: int) -> History:
-        """The history as it was when nothing later than `stamp` was there."""
-        limit = f"{stamp:016x}~"  # sorts after every child of that stamp
-        return History.of(edge for edge in self.edges if edge[1] < limit)
-
-    def heads_until(self, stamp: int) -> tuple[Child, ...]:
-        """`until(stamp).heads`, by a look into `_past`: reads as of a time need no more."""
-        at = bisect_left(self._past[0], f"{stamp:016x}~")
-        return self._past[1][at - 1] if at else ()
-
-    @cached_property
-    def parents_of(self) -> dict[Child, tuple[Child, ...]]:
-        """Each state that there is a revision of, with what it was made on, sorted."""
-        found: dict[Child, list[Child]] = {}
-        for parent, child in sorted(self.edges):
-            found.setdefault(child, []).append(parent)
-        return {child: tuple(parents) for child, parents in found.items()}
-
-    @cached_property
-    def known_from(self) -> int:
-        """The stamp from which on all is known: before it, what the heads were may have been
-        forgotten, for there are revisions whose parents are not there."""
-        return max(
-            (
-                int(child[:16], 16)
-                for child, parents in self.parents_of.items()
-                if any(p != PHI and p not in self.parents_of for p in parents)
-            ),
-            default=0,
-        )
-
-    @cached_property
-    def children(self) -> frozenset[Child]:
-        """Every state that there is a revision of."""
-        return frozenset(child for _, child in self.edges)
-
-    @cached_property
-    def _past(self) -> tuple[list[Child], list[tuple[Child, ...]]]:
-        """The children, sorted, and what the heads were once each of them was there. A child sorts
-        after its parents."""
-        parents = self.parents_of
-        children = sorted(parents)
-        heads: set[Child] = set()
-        found = []
-        for child in children:
-            heads = {*heads.difference(parents[child]), child}
-            found.append(tuple(sorted(heads)))
-        return children, found
-
-
 _WRITING: dict[Hashable, threading.RLock] = {}
 _GUARD = threading.Lock()
 
@@ -237,7 +147,8 @@ class Changelog:
         self.folder = f"changelog/{collection_id}"
         self._lock = threading.Lock()
         self._history = History()
-        self._names: set[str] = set()
+        self._names: frozenset[str] = frozenset()
+        self._archives: dict[str, Archive] = {}
         self._documents: dict[Child, Mapping[str, Any]] = {}
         self._mark: Hashable | None = None
         self._mark_seen = self._listed = 0.0
@@ -257,13 +168,61 @@ class Changelog:
             elif self._listed - self._mark_seen > SETTLE:
                 return self._history
             self._listed = time.monotonic()
-            names = set(self.store.names(self.folder))
-            if self._names <= names:
-                self._history = self._history.add(_edges(names - self._names))
-            else:
-                self._history = History.of(_edges(names))
-            self._names = names
+            self._list()
             return self._history
+
+    def _list(self) -> None:
+        """Bring what is known up to date. A listing that is made while revisions move into an
+        archive may show them in neither place: if some seem to be gone, it is made again."""
+        for _ in range(ATTEMPTS):
+            names = frozenset(self.store.names(self.folder))
+            archives = self._open_archives(names)
+            if archives is None:
+                continue
+            fresh = {*_edges(names - self._names)}
+            fresh.update(*(archives[n].edges for n in archives.keys() - self._archives.keys()))
+            fresh = {edge for edge in fresh if edge not in self._history}
+            gone = self._gone(names, archives)
+            history = self._history.add(fresh)
+            if gone:
+                edges = {*_edges(names)}.union(*(a.edges for a in archives.values()))
+                history = History.of(edges)
+            settled = names == self._names
+            self._names, self._archives, self._history = names, archives, history
+            if settled or not (gone or history.orphans(fresh)):
+                return
+
+    def _open_archives(self, names: Iterable[str]) -> dict[str, Archive] | None:
+        """The archives of a listing; None if one has gone meanwhile, because its revisions are in
+        another one now."""
+        found = {}
+        for name in names:
+            digest = archive_digest(name)
+            if digest is None:
+                continue
+            try:
+                found[name] = self._archives.get(name) or self._read_archive(name, digest)
+            except ObjectMissingError:
+                return None
+        return found
+
+    def _read_archive(self, name: str, digest: Digest) -> Archive:
+        path = f"{self.folder}/{name}"
+        data = self.store.get(path)
+        try:
+            return Archive(digest, data)
+        except DamagedError as error:
+            raise DamagedError(
+                f"{path} is damaged: {error}; it holds revisions: restore it from a replica's copy"
+            ) from error
+
+    def _gone(self, names: frozenset[str], archives: Mapping[str, Archive]) -> bool:
+        """Whether revisions that were known are in no file any more."""
+        lost = set(_edges(self._names - names))
+        lost.update(*(a.edges for name, a in self._archives.items() if name not in archives))
+        for archive in archives.values():
+            lost -= archive.edges
+        return any(f"{parent}.{child}" not in names for parent, child in lost)
 
     def heads(self) -> tuple[Child, ...]:
         """The children that are nobody's parent, newest last."""
@@ -297,7 +256,7 @@ class Changelog:
         return iter(self.log())
 
     def __len__(self) -> int:
-        return len(self.history().edges)
+        return len(self.history())
 
     # ---- Documents
 
@@ -316,7 +275,21 @@ class Changelog:
 
     def read(self, edge: Edge) -> dict[str, Any]:
         """The document of an edge; raises `DamagedError`, `ObjectMissingError`."""
+        for _ in range(ATTEMPTS):
+            for archive in list(self._archives.values()):
+                if edge in archive.edges:
+                    return _whole(*edge, archive.document(edge))
+            try:
+                return decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())
+            except ObjectMissingError:
+                self.refresh()
+                if edge not in self.history():
+                    raise
         return decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())
+
+    def archives(self) -> dict[str, Archive]:
+        """The archives by the names of their files, as of the last listing."""
+        return {f"{self.folder}/{name}": archive for name, archive in self._archives.items()}
 
     def document(self, revision: Revision | str) -> dict[str, Any]:
         """The document of a revision, or of its path or child: author, message, kind, counts.
@@ -335,6 +308,69 @@ class Changelog:
             found = self._documents[child] = self.read((parent, child))
         return found
 
+    # ---- Archives
+
+    def archive(self, documents: Mapping[Edge, Mapping[str, Any]]) -> None:
+        """Write documents as `write` does, in one file."""
+        now = time.time_ns()
+        self._put_archive({edge: Record(_bare(doc), now) for edge, doc in documents.items()})
+
+    def tidy(self, loose: int = LOOSE, keep: int = KEEP) -> int:
+        """If more than `loose` revisions have files of their own, or there are many archives, move
+        all but the `keep` latest and the heads into an archive. Returns how many were moved.
+
+        Archives that are not much larger go into the new one, so there are few, and a revision is
+        moved O(log n) times. Any number of processes may do this at once, beside anything else.
+        """
+        history = self.history()
+        with self._lock:
+            names, archives = self._names, dict(self._archives)
+        own = sorted(_edges(names), key=lambda edge: edge[1])
+        if len(own) <= loose and len(archives) <= ARCHIVES:
+            return 0
+        spared = {*history.heads, *(child for _, child in own[len(own) - keep :])}
+        moving = [edge for edge in own if edge[1] not in spared]
+        taken: list[str] = []
+        size = len(moving)
+        for name in sorted(archives, key=lambda name: len(archives[name])):
+            if size and len(archives[name]) > TIER * size:
+                break
+            taken.append(name)
+            size += len(archives[name])
+        if not moving and len(taken) < 2:
+            return 0
+        try:
+            records = self._records(moving)
+        except ObjectMissingError:  # they were moved or trimmed meanwhile
+            return 0
+        for name in taken:
+            records.update(archives[name].records())
+        made = self._put_archive(records)
+        sources = [*(f"{parent}.{child}" for parent, child in moving), *taken]
+        if not set(self.store.names(self.folder)).issuperset(sources):
+            # Somebody was faster, or has trimmed them: then they must not come back.
+            self.store.delete([f"{self.folder}/{made}"])
+            return 0
+        self.store.delete([f"{self.folder}/{name}" for name in sources])
+        self.refresh()
+        return len(moving)
+
+    def _records(self, edges: Iterable[Edge]) -> dict[Edge, Record]:
+        """What revisions in files of their own say."""
+        arrived = self._arrived()
+        return {
+            edge: Record(
+                _bare(decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())),
+                arrived.get(edge, 0),
+            )
+            for edge in edges
+        }
+
+    def _put_archive(self, records: Mapping[Edge, Record]) -> str:
+        name, data = encode_archive(records)
+        self.store.put(f"{self.folder}/{name}", data)
+        return name
+
     # ---- Trimming
 
     def trimmed(self) -> int:
@@ -346,21 +382,41 @@ class Changelog:
     def trim(self, edges: Iterable[Edge], stamp: int) -> int:
         """Delete revisions, oldest first, and remember that all up to `stamp` were, so that no
         pull brings them back. Returns how many."""
-        names = [self._name(edge) for edge in sorted(edges, key=lambda e: e[1])]
-        if names and stamp > self.trimmed():
+        gone = sorted(edges, key=lambda edge: edge[1])
+        if gone and stamp > self.trimmed():
             marker = f"{self.folder}/trimmed.{stamp:016x}"
             self.store.put(marker, b"")
             older = [n for n in self._names if _TRIMMED.fullmatch(n)]
             self.store.delete([f"{self.folder}/{n}" for n in older])
-        self.store.delete(names)
-        self.refresh()
-        return len(names)
+        for _ in range(ATTEMPTS):
+            self.store.delete([self._name(edge) for edge in gone])
+            self._trim_archives(frozenset(gone))
+            self.refresh()
+            # Who was moving them into an archive either sees that they are gone, or is seen here.
+            if not any(edge in self.history() for edge in gone):
+                break
+        return len(gone)
+
+    def _trim_archives(self, gone: frozenset[Edge]) -> None:
+        for name, archive in self._archives.items():
+            if archive.edges.isdisjoint(gone):
+                continue
+            kept = {e: record for e, record in archive.records().items() if e not in gone}
+            if kept:
+                self._put_archive(kept)
+            self.store.delete([f"{self.folder}/{name}"])
 
     def ages(self) -> dict[Edge, float]:
         """When each revision came into this store: seconds since the epoch, by its clock."""
+        self.history()
+        found = {e: at / 1e9 for a in self._archives.values() for e, at in a.arrived.items()}
+        found.update((edge, at / 1e9) for edge, at in self._arrived().items())
+        return found
+
+    def _arrived(self) -> dict[Edge, int]:
         found = {info.name: info.modified for info in self.store.list(self.folder)}
         start = len(self.folder) + 1
-        return {edge: at for name, at in found.items() for edge in _edges([name[start:]])}
+        return {e: int(at * 1e9) for name, at in found.items() for e in _edges([name[start:]])}
 
     def _name(self, edge: Edge) -> str:
         return f"{self.folder}/{edge[0]}.{edge[1]}"
@@ -369,7 +425,7 @@ class Changelog:
 def encode_document(parent: Child, child: Child, document: Mapping[str, Any]) -> bytes:
     """The bytes of a revision: JSON with sorted keys; `checksum` is the xxh3_64 of the same JSON
     without it. Parent and child are inside, so that a document under a wrong name is noticed."""
-    body = {**document, "format": FORMAT, "parent": parent, "child": child}
+    body = _whole(parent, child, document)
     body.pop("checksum", None)
     body["checksum"] = _checksum(body)
     return (json.dumps(body, sort_keys=True, ensure_ascii=False) + "\n").encode()
@@ -390,6 +446,18 @@ def decode_document(parent: Child, child: Child, data: bytes) -> dict[str, Any]:
             f"revision {parent}.{child} is of format {body['format']}, this release reads {FORMAT}"
         )
     return dict(body)
+
+
+def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document without what `_whole` adds."""
+    return {key: value for key, value in document.items() if key not in _ADDED}
+
+
+def _whole(parent: Child, child: Child, document: Mapping[str, Any]) -> dict[str, Any]:
+    return {**document, "format": FORMAT, "parent": parent, "child": child}
+
+
+_ADDED = frozenset({"format", "parent", "child", "checksum"})
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

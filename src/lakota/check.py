@@ -22,7 +22,7 @@ __all__ = ["Problem", "Report", "inspect", "strays"]
 _CHILD = r"[0-9a-f]{16}-[0-9a-f]{32}"
 _KNOWN = re.compile(
     r"lakota\.json|changelog/[0-9a-f]{32}/"
-    rf"(trimmed\.[0-9a-f]{{16}}|(?P<parent>{_CHILD})\.(?P<child>{_CHILD}))"
+    rf"(trimmed\.[0-9a-f]{{16}}|packed\.[0-9a-f]{{32}}\.[0-9a-f]{{8}}|(?P<parent>{_CHILD})\.(?P<child>{_CHILD}))"
 )
 
 
@@ -63,10 +63,19 @@ def inspect(objects: Objects, changelogs: list[Changelog]) -> Report:
     objects.forget()
     for changelog in changelogs:
         changelog.refresh()
-        for edge in sorted(changelog.history().edges):
+        try:
+            edges = sorted(changelog.history().edges)
+        except (LakotaError, OSError) as error:  # an archive of revisions is damaged
+            problems.append(Problem(changelog.folder, str(error)))
+            continue
+        archives = changelog.archives()
+        for name, archive in archives.items():
+            problems.extend(_attempt(name, archive.check))
+        for edge in edges:
             revisions += 1
-            name = f"{changelog.folder}/{edge[0]}.{edge[1]}"
-            problems.extend(_attempt(name, partial(changelog.read, edge)))
+            if not any(edge in archive.edges for archive in archives.values()):
+                name = f"{changelog.folder}/{edge[0]}.{edge[1]}"
+                problems.extend(_attempt(name, partial(changelog.read, edge)))
             problems.extend(_walk(objects, root_of(edge[1]), pages, segments))
     for digest in segments:
         name = segment_name(digest)

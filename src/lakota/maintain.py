@@ -99,6 +99,8 @@ def pack(site: Site, done: set[Digest]) -> tuple[int, int]:
     `done` holds what other collections packed already, and grows. Returns the bytes before and
     after.
     """
+    if site.objects.header.format > 1:
+        site.changelog.tidy(0)
     found_pages, found_segments = reachable(site.objects, [site.changelog], set())
     segments = found_segments - done
     with ThreadPoolExecutor(WORKERS) as pool:

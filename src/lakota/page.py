@@ -285,7 +285,8 @@ def _named(schema: pa.Schema, rows: int, columns: Sequence[bytes]) -> Digest:
         arrays = [pa.array(v, f.type) for f, v in zip(schema, values, strict=True)]
         return digest_table(pa.table(arrays, schema=schema))
     head = _LEAF_HEADER if schema is LEAF else _INNER_HEADER
-    return name_of(head, rows, b"".join([xxhash.xxh3_128_digest(c) for c in columns]))
+    digests = [xxhash.xxh3_128_digest(c) for c in columns] if rows else []  # no row, no block
+    return name_of(head, rows, b"".join(digests))
 
 
 _LEAF_HEADER, _INNER_HEADER = header_bytes(LEAF), header_bytes(INNER)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from .changelog import PHI, Child, Edge, History, root_of, stamp_of
+from .changelog import KEEP, LOOSE, PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
 from .digest import Digest
 from .errors import DamagedError
@@ -45,10 +45,18 @@ def pull(target: Site, source: Site, *, shallow: bool = False) -> list[Edge]:
         target.clock.observe(stamp_of(wanted[-1][1]))
     present = {child for _, child in have.edges}
     done: set[Digest] = set()
-    for at in range(0, len(wanted), REVISIONS_AT_ONCE):
-        edges = wanted[at : at + REVISIONS_AT_ONCE]
+    # Of many revisions, all but the latest go into archives at once.
+    many = len(wanted) - KEEP if target.objects.header.format > 1 else 0
+    at = 0
+    while at < len(wanted):
+        archived = many - at >= LOOSE
+        edges = wanted[at : at + (LOOSE if archived else REVISIONS_AT_ONCE)]
         _copy_objects(target, source, edges, present, done)
-        _copy_documents(target, source, edges)
+        documents = {edge: source.changelog.read(edge) for edge in edges}
+        (target.changelog.archive if archived else target.changelog.write)(documents)
+        at += len(edges)
+    if many >= LOOSE:
+        target.changelog.tidy()
     return wanted
 
 
@@ -116,8 +124,3 @@ def _copy_segment(target: Site, source: Objects, name: Digest) -> None:
     wanted = dict(zip(names, resolve(target.codecs(names), segment.schema), strict=True))
     data = segment.data if segment.codecs == wanted else recode(segment.data, wanted).data
     store.put(segment_name(name), data)
-
-
-def _copy_documents(target: Site, source: Site, edges: Sequence[Edge]) -> None:
-    documents = {edge: source.changelog.read(edge) for edge in edges}
-    target.changelog.write(documents)

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any
@@ -198,6 +199,9 @@ def publish(
     document: Mapping[str, Any],
 ) -> list[Revision]:
     """Make a state visible whose pages are stored."""
+    if site.objects.header.format > 1:
+        with suppress(StoreError):  # what is not tidied now will be by a later commit
+            site.changelog.tidy()
     return site.changelog.commit(parents or [PHI], make_child(stamp, root), document)
 
 

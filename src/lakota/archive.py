@@ -1,0 +1,148 @@
+"""Archives: many revisions in one file, so that long histories are cheap to list and to keep.
+
+An archive is a segment file (see `segment`) with a row for each revision, sorted by child and
+parent:
+
+```
+parent, child   string   as in the name of a revision's own file
+document        string   its document, without what the other columns and `encode_document` say
+arrived         int64    when it came into this store, nanoseconds since 1970
+```
+
+It is stored as `changelog/<collection id>/packed.<digest>.<8 random hex digits>`. The random part
+makes it its writer's own: who finds that his archive came too late may take it away again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from .digest import Digest
+from .errors import DamagedError
+from .history import Child, Edge
+from .segment import Segment, encode, open_segment
+
+__all__ = ["Archive", "Record", "archive_digest", "encode_archive"]
+
+_SCHEMA = pa.schema(
+    [
+        ("parent", pa.string()),
+        ("child", pa.string()),
+        ("document", pa.string()),
+        ("arrived", pa.int64()),
+    ]
+)
+_NAME = re.compile(r"packed\.([0-9a-f]{32})\.[0-9a-f]{8}")
+_CHILD = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
+
+
+class Record(NamedTuple):
+    """A revision in an archive."""
+
+    document: Mapping[str, Any]
+    arrived: int
+    """Nanoseconds since 1970, by the store's clock."""
+
+
+def archive_digest(name: str) -> Digest | None:
+    """The digest in the name of an archive's file; None for other names."""
+    match = _NAME.fullmatch(name)
+    return Digest(match[1]) if match else None
+
+
+def encode_archive(records: Mapping[Edge, Record]) -> tuple[str, pa.Buffer]:
+    """The name and the bytes of an archive."""
+    edges = sorted(records, key=lambda edge: (edge[1], edge[0]))
+    documents = [
+        json.dumps(dict(records[edge].document), sort_keys=True, ensure_ascii=False)
+        for edge in edges
+    ]
+    columns = [
+        [parent for parent, _ in edges],
+        [child for _, child in edges],
+        documents,
+        [records[edge].arrived for edge in edges],
+    ]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
+    made = encode(pa.table(arrays, schema=_SCHEMA), "zstd", batch_rows=16_384)
+    return f"packed.{made.name}.{os.urandom(4).hex()}", made.data
+
+
+class Archive:
+    """The revisions in an archive. Opening it proves its edges; documents are read on demand.
+
+    Raises `DamagedError`, `FormatError`.
+    """
+
+    def __init__(self, digest: Digest, data: pa.Buffer) -> None:
+        self._segment: Segment = open_segment(data, digest)
+        if self._segment.schema != _SCHEMA:
+            raise DamagedError(f"archive {digest} has the columns {self._segment.schema.names}")
+        self._order: list[Edge] = _sorted_edges(digest, self._segment)
+        self.edges = frozenset(self._order)
+        self._held: tuple[int, list[str]] | None = None  # a batch of documents
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def document(self, edge: Edge) -> dict[str, Any]:
+        """The document of one of its revisions."""
+        at = bisect_left(self._order, (edge[1], edge[0]), key=lambda e: (e[1], e[0]))
+        number, within = divmod(at, self._segment.batch_rows)
+        held = self._held
+        if held is None or held[0] != number:  # mostly, neighbours are asked for in turn
+            held = self._held = number, self._batch(number)
+        return dict(json.loads(held[1][within]))
+
+    def _batch(self, number: int) -> list[str]:
+        try:
+            return list(self._segment.batch(number, ["document"]).column(0).to_pylist())
+        except DamagedError as error:
+            raise DamagedError(f"archive {self._segment.name} is damaged: {error}") from error
+
+    @cached_property
+    def arrived(self) -> dict[Edge, int]:
+        """When each revision came into this store."""
+        return dict(zip(self._order, self._column("arrived", 0, len(self)), strict=True))
+
+    def records(self) -> dict[Edge, Record]:
+        """All of it."""
+        documents = self._column("document", 0, len(self))
+        return {
+            edge: Record(json.loads(document), self.arrived[edge])
+            for edge, document in zip(self._order, documents, strict=True)
+        }
+
+    def check(self) -> None:
+        """Verify every byte; raises `DamagedError`."""
+        self._segment.check()
+        self.records()
+
+    def _column(self, name: str, start: int, stop: int) -> list[Any]:
+        batches = self._segment.slice(start, stop, [name])
+        return [value for batch in batches for value in batch.column(0).to_pylist()]
+
+
+def _sorted_edges(digest: Digest, segment: Segment) -> list[Edge]:
+    columns = segment.table(["parent", "child"]).columns
+    parents, children = (column.to_pylist() for column in columns)
+    for name in (*parents, *children):
+        if not _CHILD.fullmatch(name):
+            raise DamagedError(f"archive {digest} names {name!r}: not a state")
+    edges = list(zip(map(Child, parents), map(Child, children), strict=True))
+    if any(parent >= child for parent, child in edges) or not _in_order(edges):
+        raise DamagedError(f"archive {digest} is not in the order of its revisions")
+    return edges
+
+
+def _in_order(edges: Iterable[Edge]) -> bool:
+    keys = [(child, parent) for parent, child in edges]
+    return keys == sorted(set(keys))

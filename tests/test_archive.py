@@ -1,0 +1,303 @@
+"""Archives of revisions: a history reads the same wherever its revisions are, while they move, are
+trimmed, and are pulled."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakota import Repo, Schema
+from lakota.archive import Archive, Record, archive_digest, encode_archive
+from lakota.changelog import Changelog
+from lakota.errors import DamagedError, ObjectMissingError
+from lakota.history import PHI, Child, Edge, History, make_child
+from lakota.store.base import Store
+from lakota.store.local import LocalStore
+from lakota.store.memory import MemoryStore
+
+ID = "a" * 32
+
+
+def chain(count: int, start: int = 1) -> list[Edge]:
+    """A history without branches."""
+    children = [PHI, *(make_child(n, f"{n:032x}") for n in range(start, start + count))]
+    return list(pairwise(children))
+
+
+def document(edge: Edge) -> dict[str, object]:
+    return {"author": "é", "message": edge[1][:16], "kind": "write", "rows": 1}
+
+
+def filled(store: Store, edges: list[Edge]) -> Changelog:
+    changelog = Changelog(store, ID)
+    changelog.write({edge: document(edge) for edge in edges})
+    return changelog
+
+
+@pytest.fixture(params=["memory", "local"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return MemoryStore() if request.param == "memory" else LocalStore(tmp_path, durability="os")
+
+
+def test_revisions_move_and_nothing_else_changes(store: Store) -> None:
+    edges = chain(300)
+    changelog = filled(store, edges)
+    before = [changelog.read(edge) for edge in edges]
+    log = [revision.path for revision in changelog.log()]
+    assert changelog.tidy(100, 10) == 290
+    names = store.names(changelog.folder)
+    assert len(names) == 11
+    assert sum(archive_digest(name) is not None for name in names) == 1
+    for seen in (changelog, Changelog(store, ID)):
+        assert [revision.path for revision in seen.log()] == log
+        assert seen.heads() == (edges[-1][1],)
+        assert [seen.read(edge) for edge in edges] == before
+        assert seen.about(edges[0][1]) == before[0]
+        assert set(seen.ages()) == set(edges)
+        assert len(seen) == 300
+
+
+def test_few_archives_whatever_the_length() -> None:
+    store = MemoryStore()
+    changelog = Changelog(store, ID)
+    edges = chain(5_000)
+    for at in range(0, 5_000, 20):
+        changelog.write({edge: document(edge) for edge in edges[at : at + 20]})
+        changelog.tidy(50, 5)
+    names = store.names(changelog.folder)
+    assert sum(archive_digest(name) is not None for name in names) < 8
+    assert len(names) < 80
+    assert set(Changelog(store, ID).history().edges) == set(edges)
+
+
+def test_below_the_limit_nothing_moves(store: Store) -> None:
+    changelog = filled(store, chain(20))
+    before = set(store.names(changelog.folder))
+    assert changelog.tidy(20, 5) == 0
+    assert set(store.names(changelog.folder)) == before
+
+
+def test_heads_stay_where_they_are(store: Store) -> None:
+    edges = chain(50)
+    old = (edges[10][1], make_child(12, "f" * 32))  # an old branch that nobody merged
+    changelog = filled(store, [*edges, old])
+    changelog.tidy(0, 1)
+    assert f"{old[0]}.{old[1]}" in store.names(changelog.folder)
+    assert Changelog(store, ID).heads() == (old[1], edges[-1][1])
+
+
+def test_what_was_trimmed_does_not_come_back(store: Store) -> None:
+    edges = chain(100)
+    changelog = filled(store, edges)
+    changelog.tidy(0, 10)
+    assert changelog.trim(edges[:40], 40) == 40
+    for seen in (changelog, Changelog(store, ID)):
+        assert set(seen.history().edges) == set(edges[40:])
+        assert seen.read(edges[50])["rows"] == 1
+        assert seen.trimmed() == 40
+    with pytest.raises(ObjectMissingError):
+        changelog.read(edges[3])
+    changelog.trim(edges[40:95], 95)
+    assert set(Changelog(store, ID).history().edges) == set(edges[95:])
+
+
+class Meddling(MemoryStore):
+    """A store in which somebody else does something right after an archive was stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meddle: list[object] = []
+
+    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+        super().put(name, data)
+        if "/packed." in name and self.meddle:
+            act = self.meddle.pop()
+            assert callable(act)
+            act()
+
+
+def test_trimming_beside_moving() -> None:
+    """The mover finds that they are gone, and takes its archive away."""
+    store, edges = Meddling(), chain(100)
+    changelog = filled(store, edges)
+    store.meddle = [lambda: Changelog(store, ID).trim(edges[:30], 30)]
+    assert changelog.tidy(0, 10) == 0
+    assert set(Changelog(store, ID).history().edges) == set(edges[30:])
+    assert changelog.tidy(0, 10) == 60
+
+
+def test_two_who_move_the_same() -> None:
+    """One is faster; nothing is lost, though the other takes its archive away."""
+    store, edges = Meddling(), chain(100)
+    changelog = filled(store, edges)
+    store.meddle = [lambda: Changelog(store, ID).tidy(0, 10)]
+    changelog.tidy(0, 10)
+    assert set(Changelog(store, ID).history().edges) == set(edges)
+    assert {Changelog(store, ID).read(edge)["rows"] for edge in edges} == {1}
+
+
+class Torn(MemoryStore):
+    """Its first listing of a changelog misses what moves while it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.during: list[object] = []
+
+    def names(self, prefix: str) -> list[str]:
+        found = list(super().names(prefix))
+        if self.during:
+            act = self.during.pop()
+            assert callable(act)
+            act()
+            left = set(super().names(prefix))
+            return [name for name in found if name in left]  # neither old names nor the archive
+        return found
+
+
+def test_a_listing_made_while_they_move_is_made_again() -> None:
+    store, edges = Torn(), chain(100)
+    filled(store, edges)
+    reader = Changelog(store, ID)
+    store.during = [lambda: Changelog(store, ID).tidy(0, 10)]
+    assert set(reader.history().edges) == set(edges)
+    more = chain(60, 101)
+    more[0] = (edges[-1][1], more[0][1])
+    Changelog(store, ID).write({edge: document(edge) for edge in more})
+    store.during = [lambda: Changelog(store, ID).tidy(0, 10)]
+    assert set(reader.history().edges) == {*edges, *more}
+
+
+def test_writers_readers_and_movers_at_once(tmp_path: Path) -> None:
+    """Nobody ever sees a history with a gap."""
+    store = LocalStore(tmp_path, durability="os")
+    edges = chain(400)
+    done = threading.Event()
+    failures: list[object] = []
+
+    def read() -> None:
+        while not done.is_set():
+            for seen in (kept, Changelog(store, ID)):
+                history = seen.history()
+                if len(history.heads) > 1 or history.orphans(history.edges):
+                    failures.append(history.heads)
+
+    def move() -> None:
+        mover = Changelog(store, ID)
+        while not done.is_set():
+            mover.tidy(10, 5)
+
+    kept = Changelog(store, ID)
+    threads = [threading.Thread(target=act) for act in (read, move, move)]
+    for thread in threads:
+        thread.start()
+    writer = Changelog(store, ID)
+    for edge in edges:
+        writer.write({edge: document(edge)})
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert set(Changelog(store, ID).history().edges) == set(edges)
+
+
+def test_a_damaged_archive_is_named(store: Store) -> None:
+    changelog = filled(store, chain(100))
+    changelog.tidy(0, 10)
+    name = next(n for n in store.names(changelog.folder) if archive_digest(n))
+    data = bytearray(store.get(f"{changelog.folder}/{name}").to_pybytes())
+    for at in random.Random(0).sample(range(len(data)), 60):
+        data[at] ^= 1
+        store.put(f"{changelog.folder}/{name}", bytes(data))
+        data[at] ^= 1
+        try:
+            seen = Changelog(store, ID)
+            found = [seen.read(edge) for edge in chain(100)]
+        except DamagedError as error:
+            assert str(archive_digest(name)) in str(error)
+        else:
+            assert [doc["message"] for doc in found] == [e[1][:16] for e in chain(100)]
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Iterator[Repo]:
+    repo = Repo(tmp_path / "long", durability="os")
+    clct = repo.create_collection(Schema(n="int*", x="float"), "c")
+    for n in range(700):
+        (clct / "s").write({"n": [n], "x": [n / 2]}, message=f"write {n}")
+    yield repo
+
+
+def test_commits_keep_the_listing_short_and_the_past_is_all_there(
+    long: Repo, tmp_path: Path
+) -> None:
+    clct = long / "c"
+    files = len(long.store.names(clct.changelog.folder))
+    assert files < 600
+    log = clct.changelog.log()
+    assert len(log) == 700
+    assert clct.changelog.document(log[3])["message"] == "write 3"
+    assert len((clct / "s").df(as_of=log[99])) == 100
+    assert long.check()
+
+    other = Repo(tmp_path / "other")
+    other.pull(long)
+    assert [r.path for r in (other / "c").changelog.log()] == [r.path for r in log]
+    assert len(other.store.names((other / "c").changelog.folder)) < 200
+    assert len((other / "c" / "s").df(as_of=log[99])) == 100
+    assert other.check()
+    (other / "c" / "s").write({"n": [0], "x": [9]})
+    long.pull(other)
+    assert (long / "c" / "s").df(0, 1)["x"].to_list() == [9]
+
+    long.pack()
+    assert len(long.store.names(clct.changelog.folder)) < 70
+    assert clct.trim(before=log[600], grace=0) > 0
+    long.gc(grace=0)
+    assert long.check()
+    assert len((clct / "s").df()) == 700
+
+
+states = st.builds(make_child, st.integers(1, 200), st.sampled_from(["0" * 32, "f" * 32]))
+
+
+@given(st.sets(st.tuples(states, states)), st.lists(st.integers(1, 50), max_size=10))
+def test_a_history_is_the_same_however_it_was_learnt(
+    pairs: set[tuple[Child, Child]], steps: list[int]
+) -> None:
+    edges = sorted(pair for pair in pairs if pair[0] < pair[1])
+    history, at = History(), 0
+    for step in [*steps, len(edges)]:
+        history, at = history.add(edges[at : at + step]), at + step
+    at_once = History.of(edges)
+    assert history.edges == at_once.edges == frozenset(edges)
+    assert history.heads == at_once.heads
+    assert history.heads == tuple(sorted({c for _, c in edges} - {p for p, _ in edges}))
+    assert len(history) == len(edges)
+    assert all(edge in history and history.has(edge[1]) for edge in edges)
+
+
+@given(st.dictionaries(st.tuples(states, states), st.text(max_size=5), min_size=1))
+def test_an_archive_gives_back_what_went_in(texts: dict[tuple[Child, Child], str]) -> None:
+    records = {
+        edge: Record({"message": text}, n)
+        for n, (edge, text) in enumerate(texts.items())
+        if edge[0] < edge[1]
+    }
+    if not records:
+        return
+    name, data = encode_archive(records)
+    digest = archive_digest(name)
+    assert digest is not None
+    archive = Archive(digest, data)
+    archive.check()
+    assert archive.edges == set(records)
+    assert archive.records() == records
+    assert all(archive.document(edge) == records[edge].document for edge in records)
