@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from .errors import DamagedError, FormatError, ObjectMissingError
 from .store.base import Store
 
-__all__ = ["FORMAT", "HEADER", "Header"]
+__all__ = ["FORMAT", "FORMATS", "HEADER", "Header"]
 
 FORMAT = 2
 FORMATS = (1, 2)

@@ -99,7 +99,7 @@ def pack(site: Site, done: set[Digest]) -> tuple[int, int]:
     `done` holds what other collections packed already, and grows. Returns the bytes before and
     after.
     """
-    if site.objects.header.format > 1:
+    if site.archives:
         site.changelog.tidy(0)
     found_pages, found_segments = reachable(site.objects, [site.changelog], set())
     segments = found_segments - done

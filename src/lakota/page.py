@@ -133,11 +133,12 @@ class Page:
         self._columns = columns
 
     @classmethod
-    def decode(cls, name: Digest, data: pa.Buffer) -> Page:
-        """Open and verify; raises `DamagedError`, `FormatError`."""
+    def decode(cls, name: Digest, data: pa.Buffer, *, most: int = MAX_BATCH_BYTES) -> Page:
+        """Open and verify; raises `DamagedError`, `FormatError`, and the first if it declares
+        more than `most` bytes."""
         if data[:6].to_pybytes() == b"ARROW1":
-            return _decode_arrow(name, data)
-        schema, rows, columns = _open(name, data)
+            return _decode_arrow(name, data, most)
+        schema, rows, columns = _open(name, data, most)
         return cls._verified(name, schema, rows, columns)
 
     @classmethod
@@ -292,7 +293,7 @@ def _named(schema: pa.Schema, rows: int, columns: Sequence[bytes]) -> Digest:
 _LEAF_HEADER, _INNER_HEADER = header_bytes(LEAF), header_bytes(INNER)
 
 
-def _open(name: Digest, data: pa.Buffer) -> tuple[pa.Schema, int, list[bytes]]:
+def _open(name: Digest, data: pa.Buffer, most: int) -> tuple[pa.Schema, int, list[bytes]]:
     """The schema, the number of rows and the columns that a file has."""
     try:
         magic, version, kind, codec, rows, size = _HEAD.unpack_from(data)
@@ -302,7 +303,7 @@ def _open(name: Digest, data: pa.Buffer) -> tuple[pa.Schema, int, list[bytes]]:
             raise FormatError(f"page {name} is of version {version}; this release reads {_VERSION}")
         body = data[_HEAD.size :]
         if codec:
-            if size > MAX_BATCH_BYTES:
+            if size > most:
                 raise DamagedError(f"page {name} is damaged: it declares {size} bytes")
             body = pa.Codec("zstd").decompress(body, size)
         schema = INNER if kind else LEAF
@@ -311,9 +312,9 @@ def _open(name: Digest, data: pa.Buffer) -> tuple[pa.Schema, int, list[bytes]]:
         raise DamagedError(f"page {name} is damaged: {error}") from error
 
 
-def _decode_arrow(name: Digest, data: pa.Buffer) -> Page:
+def _decode_arrow(name: Digest, data: pa.Buffer, most: int) -> Page:
     """A page of a repo of format 1."""
-    segment = open_segment(data, name)
+    segment = open_segment(data, name, most=most)
     schema = {tuple(s.names): s for s in (LEAF, INNER)}.get(tuple(segment.schema.names))
     if schema is None or segment.schema != schema or len(segment.offsets) > 2:
         raise DamagedError(f"page {name} has columns {segment.schema.names}: not a page")

@@ -49,6 +49,11 @@ class Site:
         return [self.schema.arrow.field(name) for name in self.schema.index]
 
     @property
+    def archives(self) -> bool:
+        """Whether old revisions may move into archives, by us."""
+        return self.objects.header.format > 1 and not self.objects.store.tidied
+
+    @property
     def bare(self) -> Site:
         """The same, with the columns shown under the names that they are stored by."""
         return replace(self, shown=self.schema)

@@ -46,7 +46,7 @@ def pull(target: Site, source: Site, *, shallow: bool = False) -> list[Edge]:
     present = {child for _, child in have.edges}
     done: set[Digest] = set()
     # Of many revisions, all but the latest go into archives at once.
-    many = len(wanted) - KEEP if target.objects.header.format > 1 else 0
+    many = len(wanted) - KEEP if target.archives else 0
     at = 0
     while at < len(wanted):
         archived = many - at >= LOOSE

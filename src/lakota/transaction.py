@@ -199,7 +199,7 @@ def publish(
     document: Mapping[str, Any],
 ) -> list[Revision]:
     """Make a state visible whose pages are stored."""
-    if site.objects.header.format > 1:
+    if site.archives:
         with suppress(StoreError):  # what is not tidied now will be by a later commit
             site.changelog.tidy()
     return site.changelog.commit(parents or [PHI], make_child(stamp, root), document)

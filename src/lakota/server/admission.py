@@ -2,7 +2,7 @@
 
     lakota.json            a header of this format; one that is there stays
     segments/ab/cd….arrow  decodes, and its rows have that digest
-    pages/ab/cd….arrow     decodes, has that digest, and its rows are in order
+    pages/ab/cd….page      decodes, has that digest, and its rows are in order
     changelog/<id>/<edge>  its checksum and its name agree; its stamp is not from the future; all
                            below its root is there: pages that are what their parents say, and
                            segments with all the rows that extents refer to. One that is there and
@@ -35,10 +35,10 @@ from ..changelog import (
 from ..digest import Digest, block_digests
 from ..errors import DamagedError, FormatError, LakotaError, ObjectMissingError
 from ..extent import ERASE, NOWHERE, Extent
+from ..header import FORMATS, HEADER
 from ..manifest import EMPTY, Manifest, news
-from ..objects import Objects, digest_of, page_name, segment_name
+from ..objects import Objects, digest_of, segment_name
 from ..page import Entry, Page
-from ..repo import FORMAT, HEADER
 from ..segment import Segment, open_segment
 from ..store.base import Store
 from .limits import Limits
@@ -98,9 +98,9 @@ def _check_header(store: Store, data: pa.Buffer) -> bool:
     header = _json(data)
     if not isinstance(header, dict) or header.get("digest") != "xxh3_128":
         raise DamagedError(f"{HEADER}: no header of a repo")
-    if header.get("format") != FORMAT:
+    if header.get("format") not in FORMATS:
         raise FormatError(
-            f"{HEADER}: a repo of format {header.get('format')!r}; this server takes {FORMAT}"
+            f"{HEADER}: a repo of format {header.get('format')!r}; this server takes {FORMATS}"
         )
     return not store.exists(HEADER)
 
@@ -153,10 +153,7 @@ def _check_batch(segment: Segment, i: int, most: int) -> int:
 def _check_page(data: pa.Buffer, name: Digest, limits: Limits) -> None:
     if data.size > _PAGE_BYTES:
         raise DamagedError(f"a page of {data.size:,} bytes: expected at most {_PAGE_BYTES:,}")
-    segment = open_segment(data, name, most=min(limits.inflated, 4 * _PAGE_BYTES))
-    if segment.num_batches:
-        _check_batch(segment, 0, 4 * _PAGE_BYTES)
-    _check_rows(Page.decode(name, data))
+    _check_rows(Page.decode(name, data, most=min(limits.inflated, 4 * _PAGE_BYTES)))
 
 
 def _check_rows(page: Page) -> None:
@@ -231,8 +228,9 @@ def _check_below(objects: Objects, base: Child, child: Child) -> None:
         raise DamagedError(f"revision {child} has pages below pages without end") from error
     seen = {page.name: page for page in fresh}
     for page in fresh:
-        if not objects.store.exists(page_name(page.name)):
-            raise DamagedError(f"revision {child} needs {page_name(page.name)}, which is not there")
+        name = objects.page_name(page.name)
+        if not objects.store.exists(name):
+            raise DamagedError(f"revision {child} needs {name}, which is not there")
         for entry in page.entries if page.level else ():
             below = seen.get(entry.name) or objects.page(entry.name)
             if below.entry() != entry:

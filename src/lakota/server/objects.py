@@ -198,6 +198,8 @@ def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:
         raise Refused(422, f"{name} is refused: {error}", kind=kinds) from error
     if wanted:
         place.store.put(name, data)
+    if wanted and kind is Kind.REVISION:
+        place.tidy(name.split("/")[1])
 
 
 # ---- Objects

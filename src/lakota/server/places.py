@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import xxhash
 
-from ..errors import InputError
-from ..repo import HEADER, Repo
+from ..changelog import Changelog
+from ..errors import InputError, StoreError
+from ..header import HEADER, Header
+from ..repo import Repo
 from ..store.base import Store, is_part
 from ..store.local import LocalStore
 from ..store.uri import parse_uri
@@ -38,6 +41,7 @@ class Place:
     _repo: Repo | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _listings: dict[str, _Listing] = field(default_factory=dict)
+    _changelogs: dict[str, Changelog] = field(default_factory=dict)
 
     def exists(self) -> bool:
         """Whether it was ever written to."""
@@ -50,6 +54,15 @@ class Place:
             if self._repo is None:
                 self._repo = Repo(self.store)
             return self._repo
+
+    def tidy(self, collection: str) -> None:
+        """Move old revisions of a collection into archives, as clients cannot do it here."""
+        if Header(self.store).format == 1:
+            return
+        made = Changelog(self.store, collection)
+        changelog = self._changelogs.setdefault(collection, made)
+        with suppress(StoreError):  # what is not tidied now will be after a later revision
+            changelog.tidy()
 
     def names(self, folder: str, known: str | None) -> tuple[str, list[str] | None]:
         """What is directly in a folder, with an etag; None if it is what the etag `known` says."""

@@ -99,6 +99,8 @@ class Store(ABC):
 
     remote: bool = False
     """Whether bytes travel: decides the default codec (`plain` if not, `packed` if so)."""
+    tidied: bool = False
+    """Whether somebody else, a server, moves old revisions into archives."""
 
     @property
     def place(self) -> Hashable:

@@ -61,6 +61,7 @@ class HttpStore(Store):
     """
 
     remote = True
+    tidied = True
 
     def __init__(
         self,
