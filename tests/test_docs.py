@@ -69,6 +69,11 @@ def blocks(page: str) -> list[Block]:
     return found
 
 
+def is_shell(block: Block) -> bool:
+    """Whether a block shows a shell: `test_cli_docs` runs these."""
+    return block.kind == "console" and block.text.startswith("$ ")
+
+
 def steps(page: str) -> Iterator[tuple[Block, str]]:
     """The Python blocks, each with the output that the page shows."""
     found = blocks(page)
@@ -117,7 +122,7 @@ def test_the_pages_are_there() -> None:
     assert set(PAGES) >= REQUIRED
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", sorted(PAGES.keys() - {"docs/cli.md"}))
 def test_every_block_prints_what_the_page_shows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,9 @@ tags
 collection
 repo
 lakota
-demo cli.* server.*
+demo server.*
+cli.*
+__main__
 """
 
 

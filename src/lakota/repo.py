@@ -24,7 +24,7 @@ from .errors import (
     SchemaError,
 )
 from .evolution import evolve, join_facts
-from .header import Header
+from .header import HEADER, Header
 from .merge import merge
 from .objects import Objects
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
@@ -98,6 +98,21 @@ class Repo:
 
     def __repr__(self) -> str:
         return f"<Repo {self.store!r}>"
+
+    def exists(self) -> bool:
+        """Whether it was made already: by `init`, by a write or by a pull."""
+        return self.store.exists(HEADER)
+
+    def init(self) -> None:
+        """Make it now, if it is not there; otherwise the first write does.
+
+        >>> from lakota import Repo
+        >>> repo = Repo()
+        >>> repo.init()
+        >>> repo.exists(), repo.ls()
+        (True, [])
+        """
+        self._header.prepare()
 
     # ---- Collections
 

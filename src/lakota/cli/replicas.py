@@ -1,0 +1,305 @@
+"""Verbs for repos and their copies: init, clone, remote, fetch, pull, push, status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import lakota
+
+from ..errors import AlreadyExistsError, InputError, LakotaError, NotFoundError
+from . import remotes
+from .options import CollectionNames, RemoteName, complete_remote
+from .progress import bar
+from .shell import Shell
+
+if TYPE_CHECKING:
+    from ..collection import Collection
+    from ..repo import Repo
+
+__all__ = ["clone", "fetch", "init", "pull", "push", "remote", "status"]
+
+Shallow = Annotated[bool, typer.Option("--shallow", "-s", help="Without the past.")]
+Other = Annotated[
+    str | None,
+    typer.Option(
+        "--as", help="Of one collection: its label on the other side.", show_default=False
+    ),
+]
+
+
+def init(
+    shell: Shell,
+    folder: Annotated[
+        str | None, typer.Argument(help="By default .lakota here.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a repo. The first write would do it, too."""
+    if folder is not None and shell.repos:
+        raise InputError("a folder and -r: expected one of them")
+    repo = lakota.Repo(folder or (shell.uri if shell.repos else _here()))
+    there = repo.exists()
+    repo.init()
+    where = folder or shell.uri
+    shell.done(f"{where} is a repo already" if there else f"made {where}", repo=where)
+
+
+def _here() -> Any:
+    import os
+
+    return os.environ.get("LAKOTA_REPO") or ".lakota"
+
+
+def clone(
+    shell: Shell,
+    uri: Annotated[str, typer.Argument(help="A folder or a URI.")],
+    folder: Annotated[str, typer.Argument(help="The new repo.")] = ".lakota",
+    shallow: Shallow = False,
+) -> None:
+    """Copy a repo, and remember where from as `origin`."""
+    source = lakota.Repo(uri)
+    if not source.exists():
+        raise NotFoundError(f"no repo in {uri}")
+    target = lakota.Repo(folder)
+    if target.exists():
+        raise AlreadyExistsError(
+            f"{folder} is a repo already: pull into it, or name another folder"
+        )
+    target.init()
+    at = Shell((folder,))
+    remotes.save(at, {"origin": remotes.absolute(uri)})
+    with bar(shell, "clone"):
+        target.pull(source, shallow=shallow)
+    shell.done(f"cloned {uri} into {folder}", repo=folder, collections=target.ls())
+
+
+# ---- Remotes
+
+remote = typer.Typer(help="Names for other repos, kept beside this one.", no_args_is_help=True)
+
+
+def add_remote(
+    shell: Shell,
+    name: Annotated[str, typer.Argument()],
+    uri: Annotated[str, typer.Argument(help="A folder or a URI.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace one of that name.")] = False,
+) -> None:
+    """Give another repo a name."""
+    if not remotes.NAME.fullmatch(name):
+        raise InputError(f"remote {name!r}: expected letters, digits, '_', '.' and '-'")
+    if not shell.repo:
+        return
+    found = remotes.known(shell)
+    if name in found and not force:
+        raise AlreadyExistsError(f"remote {name!r} exists: {found[name]}; --force replaces it")
+    remotes.save(shell, {**found, name: remotes.absolute(uri)})
+    shell.done(f"added {name}", remote=name)
+
+
+def list_remotes(shell: Shell) -> None:
+    """List the names of other repos."""
+    found = remotes.known(shell)
+    if shell.json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        for name, uri in found.items():
+            print(f"{name}\t{uri}")
+
+
+def remove_remote(
+    shell: Shell, name: Annotated[str, typer.Argument(autocompletion=complete_remote)]
+) -> None:
+    """Forget a name."""
+    found = remotes.known(shell)
+    if name not in found:
+        raise NotFoundError(f"no remote {name!r}; there are: {', '.join(found) or 'none'}")
+    del found[name]
+    remotes.save(shell, found)
+    shell.done(f"removed {name}", remote=name)
+
+
+# ---- Copying
+
+
+def push(
+    shell: Shell,
+    name: RemoteName = None,
+    names: CollectionNames = None,
+    other: Other = None,
+    shallow: Shallow = False,
+) -> None:
+    """Copy to another repo what it lacks.
+
+    lakota push origin
+
+    lakota push backup temperature --as temperature-2024
+    """
+    target = remotes.opened(shell, name, new=True)
+    _copy(shell, "push", shell.repo, target, names, other, shallow)
+
+
+def pull(
+    shell: Shell,
+    name: RemoteName = None,
+    names: CollectionNames = None,
+    other: Other = None,
+    shallow: Shallow = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Join the heads then.")] = False,
+) -> None:
+    """Copy from another repo what this one lacks. Merges nothing unless told to."""
+    source = remotes.opened(shell, name)
+    _copy(shell, "pull", source, shell.place, names, other, shallow)
+    if merge:
+        made = sorted({revision.child for revision in shell.place.merge()})
+        shell.say(
+            f"merged: {', '.join(child[:16] for child in made)}" if made else "no merge needed"
+        )
+
+
+def fetch(
+    shell: Shell,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="REMOTE...", help="All if none is named.", show_default=False),
+    ] = None,
+) -> None:
+    """Pull from several remotes. Merges nothing."""
+    known = remotes.known(shell)
+    if not (names or known):
+        raise NotFoundError("no remote is known: `lakota remote add origin URI` adds one")
+    for name in names or known:
+        _copy(shell, "fetch", remotes.opened(shell, name), shell.place, None, None, False)
+
+
+def _copy(
+    shell: Shell,
+    what: str,
+    source: Repo,
+    target: Repo,
+    names: Sequence[str] | None,
+    other: str | None,
+    shallow: bool,
+) -> None:
+    """Copy from one repo to another, and say how much."""
+    before = _revisions(target)
+    with bar(shell, what):
+        if other is not None:
+            _copy_as(source, target, names or (), other, shallow, pulled=what == "pull")
+        else:
+            target.pull(source, *_exact(source, names), shallow=shallow)
+    after = _revisions(target)
+    news = {label: n for label in after if (n := after[label] - before.get(label, 0))}
+    heads = {clct.label: len(clct.changelog.heads()) for clct in target}
+    said = [f"{label}: {n} revision{'s' * (n != 1)}" for label, n in news.items()]
+    done = {"push": "pushed", "pull": "pulled", "fetch": "fetched"}[what]
+    shell.done(f"{done} {', '.join(said)}" if said else f"{done} nothing new", revisions=news)
+    for label in news:
+        if heads[label] > 1:
+            shell.say(f"{label} has {heads[label]} heads: `lakota merge {label}` joins them")
+
+
+def _revisions(repo: Repo) -> dict[str, int]:
+    return {clct.label: len(clct.changelog) for clct in repo}
+
+
+def _exact(source: Repo, names: Sequence[str] | None) -> list[str]:
+    return list(names or ())
+
+
+def _copy_as(
+    source: Repo, target: Repo, names: Sequence[str], other: str, shallow: bool, *, pulled: bool
+) -> None:
+    """Copy one collection into one of another label."""
+    if len(names) != 1:
+        raise InputError(f"--as: expected one collection, found {len(names)}")
+    theirs, ours = (other, names[0]) if pulled else (names[0], other)
+    clct = source / theirs
+    made = target.create_collection(clct.schema, ours, raise_if_exists=False)
+    made.pull(clct, shallow=shallow)
+
+
+# ---- Status
+
+
+def status(
+    shell: Shell,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no remote.")] = False,
+) -> None:
+    """Show collections, their heads, the size, and how remotes differ."""
+    repo = shell.repo
+    infos = list(repo.store.list(""))
+    facts: dict[str, Any] = {
+        "repo": shell.uri,
+        "objects": len(infos),
+        "bytes": sum(info.size for info in infos),
+        "collections": [_one(clct) for clct in repo],
+        "remotes": {} if offline else dict(_divergence(repo, remotes.known(shell))),
+    }
+    if shell.json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    print(f"{facts['repo']}: {facts['objects']} objects, {_size(facts['bytes'])}")
+    for one in facts["collections"]:
+        heads = f"{one['heads']} heads: merge joins them" if one["heads"] > 1 else "1 head"
+        print(
+            f"  {one['collection']}: {one['series']} series, {one['revisions']} revisions, "
+            + ("nothing written yet" if not one["heads"] else heads)
+        )
+    for name, found in facts["remotes"].items():
+        print(f"{name} ({found['uri']}): {_said(found)}")
+
+
+def _one(clct: Collection) -> dict[str, Any]:
+    history = clct.changelog.history()
+    return {
+        "collection": clct.label,
+        "series": len(clct.ls()),
+        "revisions": len(history.children),
+        "heads": len(history.heads),
+    }
+
+
+def _divergence(repo: Repo, known: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """How many revisions each side of a remote has that the other has not."""
+    for name, uri in known.items():
+        try:
+            yield name, {"uri": uri, "collections": _compared(repo, lakota.Repo(uri))}
+        except (LakotaError, OSError) as error:
+            yield name, {"uri": uri, "error": " ".join(str(error).split())}
+
+
+def _compared(repo: Repo, other: Repo) -> dict[str, dict[str, int]]:
+    if not other.exists():
+        raise NotFoundError("no repo there")
+    sides = [{clct.id: clct for clct in side} for side in (repo, other)]
+    found = {}
+    for key in {**sides[0], **sides[1]}:
+        ours, theirs = (
+            side[key].changelog.history().children if key in side else frozenset() for side in sides
+        )
+        label = (sides[0].get(key) or sides[1][key]).label
+        found[label] = {"ahead": len(ours - theirs), "behind": len(theirs - ours)}
+    return found
+
+
+def _said(found: dict[str, Any]) -> str:
+    if "error" in found:
+        return f"not reached: {found['error']}"
+    apart = [
+        f"{label} {' and '.join(f'{n} {side}' for side, n in counts.items() if n)}"
+        for label, counts in found["collections"].items()
+        if any(counts.values())
+    ]
+    return ", ".join(apart) or "the same revisions"
+
+
+def _size(count: int) -> str:
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
