@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from lakota import Repo, Schema
+from lakota import Repo, Schema, region
 from lakota.errors import DamagedError, LabelError, SchemaError
 from lakota.interval import EVERYTHING
 from lakota.manifest import Manifest
@@ -505,3 +505,52 @@ def test_a_scan_streams_into_a_file(tmp_path: Path) -> None:
         2.0 * sum(range(300_000))
     )
     assert _batches(iter(series.scan().collect_batches(chunk_size=50_000))) >= 5
+
+
+def test_regions_of_many_series_are_joined_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    joins: list[int] = []
+    settle = region._settle
+
+    def watched(regions: Any, *args: Any) -> Any:
+        joins.append(len(regions))
+        return settle(regions, *args)
+
+    monkeypatch.setattr(region, "_settle", watched)
+    clct = Repo().create_collection(Schema(t="int*", v="int", w="int"), "c")
+    names = [f"s{i:03}" for i in range(100)]
+    with clct.multi():
+        for at, name in enumerate(names):
+            (clct / name).write({"t": [1, 2, 3], "v": [at] * 3, "w": [0] * 3})
+    with clct.multi():
+        for at, name in enumerate(names):
+            if at % 3:
+                (clct / name).upsert({"t": [2, 4], "v": [-at, at]})
+            (clct / name).delete_keys([3] if at % 2 else [1, 2, 3])
+    expected = []
+    for at, name in enumerate(names):
+        rows = {1: (at, 0), 2: (at, 0), 3: (at, 0)}
+        if at % 3:
+            rows |= {2: (-at, 0), 4: (at, None)}
+        for key in [3] if at % 2 else [1, 2, 3]:
+            rows.pop(key, None)
+        expected += [(name, key, *row) for key, row in sorted(rows.items())]
+    assert clct.scan().collect().rows() == expected
+    assert joins == [100]
+    labels = clct.scan().select("label").collect()["label"].to_list()
+    assert labels == [name for name, *_ in expected]
+    assert clct.ls() == sorted({name for name, *_ in expected})
+    assert joins == [100] * 3
+    monkeypatch.setattr(region, "NEAR_ROWS", 50)
+    assert clct.scan().collect().rows() == expected
+    assert len(joins) > 5
+
+
+def test_a_key_deleted_and_set_again_keeps_nothing_in_a_plan_of_many_layers() -> None:
+    series = Repo().create_collection(Schema(t="int*", v="int", w="int"), "c") / "s"
+    series.write({"t": [1, 2], "v": [1, 2], "w": [1, 2]})
+    for step in range(20):
+        series.upsert({"t": [1], "v": [step]})
+        series.delete_keys([2])
+        series.upsert({"t": [2], "w": [step]})
+        series.upsert({"t": [3], "v": [step], "w": [step]})
+    assert series.df().rows() == [(1, 19, 1), (2, None, 19), (3, 19, 19)]

@@ -36,6 +36,7 @@ from .site import Site
 from .sync import pull
 from .tags import Tags
 from .transaction import Write, rename, restore
+from .view import counts
 
 __all__ = ["Collection"]
 
@@ -131,11 +132,9 @@ class Collection:
             erased.update(leaf.erased())
         # Where ends were cut or keys deleted, no row may be left: look.
         sure -= erased
-        unsure = {label for label in unsure - sure if self._has_rows(manifest, label)}
-        return sorted(sure | unsure)
-
-    def _has_rows(self, manifest: Manifest, label: str) -> bool:
-        return self.series(label).view(manifest).count() > 0
+        asked = sorted(unsure - sure)
+        found = counts([self.series(label).view(manifest) for label in asked])
+        return sorted(sure.union(label for label, rows in zip(asked, found, strict=True) if rows))
 
     def write(
         self,

@@ -50,7 +50,7 @@ def _table(site: Site, extents: Sequence[Extent], hull: Interval) -> pa.Table:
     found = [
         rows([part], schema, opener)
         if isinstance(part, Slice)
-        else settle(part, schema.names, schema, index, opener)
+        else settle([part], schema.names, schema, index, opener)[0]
         for part in parts(sorted(extents, key=lambda e: e.key), hull, site.index, opener)
     ]
     return pa.concat_tables(found) if found else schema.empty_table()

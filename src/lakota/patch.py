@@ -1,7 +1,8 @@
 """Laying upserts over rows: one lazy Polars plan, whatever the number of layers.
 
-A *layer* is one upsert: rows with all columns, cells (some columns), or keys to delete. First all
-layers over a region become one *patch* with at most one row a key: what the newest of them say.
+A *layer* is upserts of one form: rows with all columns, cells (some columns), or keys to delete;
+`NTH` says of each row in which order they are laid. First all layers over a region become one
+*patch* with at most one row a key: what the newest of them say.
 Then the patch is laid over the base rows: an anti-join takes away the rows that it replaces or
 deletes, a left join changes the cells that it carries, a concat adds its new keys.
 
@@ -17,16 +18,20 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["Layer", "lay_over"]
+__all__ = ["NTH", "Layer", "lay_over"]
 
 _WHOLE, _CELLS, _GONE = 0, 1, 2
-_NTH, _SAYS, _WAS = "lakota:nth", "lakota:says", "lakota:was"
+NTH = "lakota:nth"
+"""A column of a layer: the number of the upsert that the row is of, int64; later ones have greater
+numbers."""
+_SAYS, _WAS = "lakota:says", "lakota:was"
 _NEW, _OLD, _SET = "lakota:new:", "lakota:old:", "lakota:set:"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One upsert: its rows, and the value columns that they carry; or keys to delete."""
+    """Upserts of one form: their rows, with `NTH`, and the value columns that they carry; or keys
+    to delete."""
 
     rows: pl.LazyFrame
     carried: frozenset[str]
@@ -48,8 +53,8 @@ def lay_over(
     values: Sequence[str],
     defaults: Mapping[str, Any] | None = None,
 ) -> pl.LazyFrame:
-    """`base` with `layers`, oldest first, laid over it: columns `keys` and `values`, sorted by
-    `keys`. A key that is new gets `defaults`, or null, in the columns that no layer carries."""
+    """`base` with `layers` laid over it: columns `keys` and `values`, sorted by `keys`. A key that
+    is new gets `defaults`, or null, in the columns that no layer carries."""
     base = base.select(*keys, *values)
     if all(layer.gone or (layer.whole and layer.carried.issuperset(values)) for layer in layers):
         kept, added = _lay_rows(base, layers, keys, values)
@@ -66,14 +71,16 @@ def _lay_rows(
         layer.rows.select(
             *keys,
             *(name for name in values if name in layer.carried),
+            NTH,
             pl.lit(layer.says, pl.Int8).alias(_SAYS),
         )
         for layer in layers
     ]
-    schema = base.clear().select(*keys, *values, pl.lit(0, pl.Int8).alias(_SAYS))
+    schema = base.clear().select(
+        *keys, *values, pl.lit(0, pl.Int64).alias(NTH), pl.lit(0, pl.Int8).alias(_SAYS)
+    )
     patch = pl.concat([schema, *rows], how="diagonal")
-    if len(layers) > 1:
-        patch = patch.unique(keys, keep="last", maintain_order=True)
+    patch = patch.sort(NTH).unique(keys, keep="last", maintain_order=True).cache()
     kept = base.join(patch.select(keys), on=keys, how="anti", maintain_order="left")
     return kept, patch.filter(pl.col(_SAYS) != _GONE).select(*keys, *values)
 
@@ -86,7 +93,7 @@ def _lay_cells(
     defaults: Mapping[str, Any],
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Where some layers carry only some columns."""
-    patch = _patch(base, layers, keys, values)
+    patch = _patch(base, layers, keys, values).cache()  # otherwise it is made four times
     replaces = pl.col(_SAYS) != _CELLS
     cells, whole = patch.filter(~replaces), patch.filter(replaces)
     kept = (
@@ -111,7 +118,8 @@ def _lay_cells(
     )
     unknown = cells.join(base.select(keys), on=keys, how="anti")
     whole = whole.filter(pl.col(_SAYS) == _WHOLE)
-    if any(layer.whole and not layer.carried.issuperset(values) for layer in layers):
+    rows = [layer for layer in layers if layer.whole and not layer.gone]
+    if any(not layer.carried.issuperset(values) for layer in rows):
         whole = _let_through(whole, base, keys, values)
     added = pl.concat([whole, unknown], how="vertical")
     filled = added.with_columns(
@@ -129,7 +137,7 @@ def _let_through(
     old = base.unique(keys, keep="first", maintain_order=True).select(
         *keys, *(pl.col(name).alias(_OLD + name) for name in values), pl.lit(True).alias(_WAS)
     )
-    known = pl.col(_WAS).fill_null(False) & ~pl.col(_NTH)
+    known = pl.col(_WAS).fill_null(False) & ~pl.col(NTH)
     return (
         whole.join(old, on=keys, how="left")
         .with_columns(
@@ -145,33 +153,33 @@ def _patch(
     base: pl.LazyFrame, layers: Sequence[Layer], keys: Sequence[str], values: Sequence[str]
 ) -> pl.LazyFrame:
     """One row a key: values and whether each is set; `_SAYS`: whether it replaces, changes cells
-    or deletes; `_NTH`: whether a deletion hides the base."""
+    or deletes; `NTH`: whether a deletion hides the base."""
     rows = [
         layer.rows.select(
             *keys,
             *(name for name in values if name in layer.carried),
             *(pl.lit(name in layer.carried).alias(_SET + name) for name in values),
-            pl.lit(nth, pl.Int32).alias(_NTH),
+            NTH,
             pl.lit(layer.says, pl.Int8).alias(_SAYS),
         )
-        for nth, layer in enumerate(layers)
+        for layer in layers
     ]
     schema = base.clear().select(
         *keys,
         *values,
         *(pl.lit(False).alias(_SET + name) for name in values),
-        pl.lit(0, pl.Int32).alias(_NTH),
+        pl.lit(0, pl.Int64).alias(NTH),
         pl.lit(0, pl.Int8).alias(_SAYS),
     )
-    stacked = pl.concat([schema, *rows], how="diagonal")
+    stacked = pl.concat([schema, *rows], how="diagonal").sort(NTH)
     gone = pl.col(_SAYS) == _GONE
     # Of a key's rows, those before its last deletion say nothing any more.
-    heard = pl.col(_NTH) >= pl.col(_NTH).filter(gone).max().fill_null(0)
+    heard = pl.col(NTH) >= pl.col(NTH).filter(gone).max().fill_null(0)
     last = pl.col(_SAYS).last()
     return stacked.group_by(keys).agg(
         *(pl.col(n).filter(pl.col(_SET + n) & heard).last() for n in values),
         *((pl.col(_SET + n) & heard).any() for n in values),
-        gone.any().alias(_NTH),
+        gone.any().alias(NTH),
         pl.when(last == _GONE)
         .then(_GONE)
         .when((pl.col(_SAYS) != _CELLS).any())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from .evolution import default_of
 from .extent import ERASE, REPLACE, Extent, clusters
 from .interval import Cut, Interval
 from .overlay import ORIGIN, Opener, Slice, first_cut, plan, rows
-from .patch import Layer, lay_over
+from .patch import NTH, Layer, lay_over
 
 __all__ = ["Over", "Part", "Region", "cuts", "explain", "parts", "schema_of", "settle"]
 
 NEAR_ROWS = 65_536
-"""Regions with fewer rows than these between them are one."""
+"""Regions with fewer rows than these between them are one; so many rows of different regions are
+joined together."""
+_PART = "lakota:part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,35 +172,65 @@ def _only(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
 
 
 def settle(
-    region: Region, columns: Sequence[str], schema: pa.Schema, index: Sequence[str], opener: Opener
-) -> pa.Table:
-    """The rows of a region, with `columns` of `schema`, in their order."""
+    regions: Sequence[Region],
+    columns: Sequence[str],
+    schema: pa.Schema,
+    index: Sequence[str],
+    opener: Opener,
+) -> list[pa.Table]:
+    """The rows of each region, with `columns` of `schema`, in their order. A join has a price of
+    its own, so small regions are joined together."""
+    found: list[pa.Table] = []
+    together: list[Region] = []
+    for region in regions:
+        if together and sum(r.rows for r in together) + region.rows > NEAR_ROWS:
+            found.extend(_settle(together, columns, schema, index, opener))
+            together = []
+        together.append(region)
+    return found + (_settle(together, columns, schema, index, opener) if together else [])
+
+
+def _settle(
+    regions: Sequence[Region],
+    columns: Sequence[str],
+    schema: pa.Schema,
+    index: Sequence[str],
+    opener: Opener,
+) -> list[pa.Table]:
     source = _Source([], schema, index, opener)
-    plan = lazy_plan(region, columns, index, source)
-    return source.table(plan.collect(), columns)
+    frame = lazy_plan(regions, columns, index, source).collect()
+    table = source.table(frame, columns)
+    ends = frame[_PART].search_sorted(pl.int_range(1, len(regions), eager=True)).to_list()
+    return [table.slice(a, b - a) for a, b in pairwise((0, *ends, table.num_rows))]
 
 
 def explain(
     region: Region, columns: Sequence[str], schema: pa.Schema, index: Sequence[str], opener: Opener
 ) -> str:
     """The optimised Polars plan of a region."""
-    return lazy_plan(region, columns, index, _Source([], schema, index, opener)).explain()
+    return lazy_plan([region], columns, index, _Source([], schema, index, opener)).explain()
 
 
 def lazy_plan(
-    region: Region, columns: Sequence[str], index: Sequence[str], source: _Source
+    regions: Sequence[Region], columns: Sequence[str], index: Sequence[str], source: _Source
 ) -> pl.LazyFrame:
-    """The layers of a region laid over its base."""
+    """The layers of regions laid over their bases. `_PART` numbers the regions."""
     values = [name for name in columns if name not in index]
-    base = source.lazy(region.base, [*index, *values])
-    layers = []
-    for over in region.layers:
-        carried = [name for name in values if name in over.carried]
-        if ORIGIN in values and over.kind != ERASE:
-            carried.append(ORIGIN)
-        frame = source.lazy(over.slices, [*index, *carried])
-        layers.append(Layer(frame, frozenset(carried), over.whole, over.kind == ERASE))
-    return lay_over(base, layers, index, values, source.defaults(values))
+    bases = [(part, nth, 0) for nth, region in enumerate(regions) for part in region.base]
+    base = source.lazy(bases, [*index, *values])
+    forms: dict[tuple[tuple[str, ...], bool, bool], list[tuple[Slice, int, int]]] = {}
+    for number, region in enumerate(regions):
+        for nth, over in enumerate(region.layers):
+            carried = tuple(name for name in values if name in over.carried)
+            if ORIGIN in values and over.kind != ERASE:
+                carried = (*carried, ORIGIN)
+            form = forms.setdefault((carried, over.whole, over.kind == ERASE), [])
+            form.extend((part, number, nth) for part in over.slices)
+    layers = [
+        Layer(source.lazy(slices, [*index, *carried]), frozenset(carried), whole, gone)
+        for (carried, whole, gone), slices in forms.items()
+    ]
+    return lay_over(base, layers, [_PART, *index], values, source.defaults(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +243,9 @@ class _Source:
     index: Sequence[str]
     opener: Opener
 
-    def lazy(self, slices: Iterable[Slice], names: Sequence[str]) -> pl.LazyFrame:
+    def lazy(self, parts: Sequence[tuple[Slice, int, int]], names: Sequence[str]) -> pl.LazyFrame:
+        """The rows of slices, each with the number of its region and of its layer."""
+        slices = [part for part, _, _ in parts]
         table = rows(slices, pa.schema([self.schema.field(n) for n in names]), self.opener)
         first = sum(t.num_rows for t in self.tables)
         self.tables.append(table)
@@ -223,7 +257,10 @@ class _Source:
                 shown.append(to_ordered(column))
             else:
                 shown.append(numbers if proxy is None else column.cast(proxy))
-        return pl.LazyFrame(pa.table(shown, names=table.column_names))
+        marks = np.array([(region, layer) for _, region, layer in parts], np.int64).reshape(-1, 2)
+        spread = np.repeat(marks, list(map(len, slices)), axis=0)
+        shown.extend(map(pa.array, spread.T))
+        return pl.LazyFrame(pa.table(shown, names=[*table.column_names, _PART, NTH]))
 
     def _is_wide_key(self, name: str, dtype: pa.DataType) -> bool:
         return name in self.index and pat.is_decimal256(dtype)

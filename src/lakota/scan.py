@@ -26,7 +26,7 @@ from .overlay import Slice
 from .predicate import ALL, Reach, reach
 from .region import Part, Region, cuts, parts
 from .site import Site
-from .view import gather
+from .view import Settled, settled, table_of
 
 __all__ = ["Scan"]
 
@@ -96,37 +96,31 @@ class Scan:
 
     def _frame(self, chunk: Sequence[tuple[str, Part]], names: Sequence[str]) -> pl.DataFrame:
         """The rows of a chunk, with their labels."""
-        counts = [len(part) for _, part in chunk if isinstance(part, Slice)]
         index = self.site.shown.index
-        if names or not counts:
-            table = gather(self.site, _joined(chunk), names or index)
-            counts = counts or [table.num_rows]
-        frame = to_polars(table) if names else pl.DataFrame(height=sum(counts))
+        found = settled(self.site, [part for _, part in chunk], self.site.stored(names or index))
+        counts = list(map(len, found))
+        if names:
+            frame = to_polars(table_of(self.site, list(_joined(found)), names))
+        else:
+            frame = pl.DataFrame(height=sum(counts))
         if self.column is None:
             first = pl.col(index[0])
             return frame.with_columns(first.set_sorted()) if index[0] in names else frame
         labels = pl.Series(self.column, [label for label, _ in chunk], pl.String)
-        if len(labels) > 1:
-            column = labels.gather(np.repeat(np.arange(len(labels)), counts))
-        else:
-            column = labels.new_from_index(0, counts[0])
+        column = labels.gather(np.repeat(np.arange(len(labels)), counts))
         return frame.insert_column(0, column.set_sorted())
 
     def _chunks(self, bounds: Reach, size: int) -> Iterator[list[tuple[str, Part]]]:
-        """The plan, in pieces of about `size` rows: slices, or one region."""
+        """The plan, in pieces of about `size` rows."""
         waiting: list[tuple[str, Part]] = []
         rows = 0
         for label, part in self._parts(bounds, size):
-            alone = isinstance(part, Region)
-            count = 0 if isinstance(part, Region) else len(part)
-            if waiting and (alone or rows + count > size):
+            count = part.rows if isinstance(part, Region) else len(part)
+            if waiting and rows + count > size:
                 yield waiting
                 waiting, rows = [], 0
-            if alone:
-                yield [(label, part)]
-            else:
-                waiting.append((label, part))
-                rows += count
+            waiting.append((label, part))
+            rows += count
         if waiting:
             yield waiting
 
@@ -181,11 +175,14 @@ class Scan:
                 yield label, interval, near
 
 
-def _joined(chunk: Iterable[tuple[str, Part]]) -> Iterator[Part]:
+def _joined(found: Iterable[Settled]) -> Iterator[Settled]:
     """The parts of a chunk; slices that lie side by side as one."""
     last: Slice | None = None
-    for _, part in chunk:
-        if isinstance(part, Region):
+    for part in found:
+        if not isinstance(part, Slice):
+            if last is not None:
+                yield last
+            last = None
             yield part
         elif last is not None and replace(last, start=last.stop, stop=part.stop) == part:
             last = replace(last, stop=part.stop)

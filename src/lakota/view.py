@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, groupby, pairwise
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from .overlay import ORIGIN, Slice, rows
 from .region import Part, Region, explain, parts, settle
 from .site import Site
 
-__all__ = ["View", "gather"]
+__all__ = ["Settled", "View", "counts", "gather", "settled", "table_of"]
 
 Settled: TypeAlias = "Slice | pa.Table"
 
@@ -80,15 +81,27 @@ class View:
         return "\n".join(lines) or "no rows"
 
     def _settled(self, names: Sequence[str]) -> list[Settled]:
-        return _settled(self.site, self.parts(), names)
+        return settled(self.site, self.parts(), names)
 
     def _table(self, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
-        return _table(self.site, found, names)
+        return table_of(self.site, found, names)
+
+
+def counts(views: Sequence[View]) -> list[int]:
+    """The number of rows of each; regions of all of them are joined together."""
+    plans = [view.parts() for view in views]
+    sizes: list[int] = []
+    if views:
+        site = views[0].site
+        every = settled(site, [part for plan in plans for part in plan], site.schema.index)
+        sizes = list(map(len, every))
+    ends = list(accumulate(map(len, plans), initial=0))
+    return [sum(sizes[a:b]) for a, b in pairwise(ends)]
 
 
 def gather(site: Site, found: Iterable[Part], names: Sequence[str]) -> pa.Table:
     """The rows of plans, one after the other, with the columns `names`."""
-    return _table(site, _settled(site, found, _stored(site, names)), names)
+    return table_of(site, settled(site, found, _stored(site, names)), names)
 
 
 def _stored(site: Site, names: Sequence[str]) -> list[str]:
@@ -101,26 +114,25 @@ def _schema(site: Site, stored: Sequence[str]) -> pa.Schema:
     return schema.append(pa.field(ORIGIN, pa.int64())) if ORIGIN in stored else schema
 
 
-def _settled(site: Site, found: Iterable[Part], names: Sequence[str]) -> list[Settled]:
+def settled(site: Site, found: Iterable[Part], names: Sequence[str]) -> list[Settled]:
+    """A plan of which each region is joined, with the columns of these stored names."""
+    every = list(found)
+    regions = [part for part in every if isinstance(part, Region)]
     schema, index, opener = _schema(site, names), site.schema.index, site.objects.segment
-    return [
-        settle(part, names, schema, index, opener) if isinstance(part, Region) else part
-        for part in found
-    ]
+    tables = iter(settle(regions, names, schema, index, opener))
+    return [next(tables) if isinstance(part, Region) else part for part in every]
 
 
-def _table(site: Site, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
+def table_of(site: Site, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
+    """The rows of a settled plan, with the columns `names`."""
     stored = _stored(site, names)
     every = _schema(site, stored)
     schema = pa.schema([every.field(name) for name in stored])
-    if not any(isinstance(part, pa.Table) for part in found):
-        slices = [part for part in found if isinstance(part, Slice)]
-        table = rows(slices, schema, site.objects.segment)
-    else:
-        table = pa.concat_tables(
-            part if isinstance(part, pa.Table) else rows([part], schema, site.objects.segment)
-            for part in found
-        )
+    tables = [rows([], schema, site.objects.segment)]
+    for is_slice, group in groupby(found, key=lambda part: isinstance(part, Slice)):
+        parts = list(group)
+        tables.extend([rows(parts, schema, site.objects.segment)] if is_slice else parts)
+    table = pa.concat_tables(tables)
     return table if stored == list(names) else table.rename_columns(list(names))
 
 
