@@ -176,32 +176,35 @@ class Changelog:
         archive may show them in neither place: if some seem to be gone, it is made again."""
         for _ in range(ATTEMPTS):
             names = frozenset(self.store.names(self.folder))
-            archives = self._open_archives(names)
+            added, removed = names - self._names, self._names - names
+            archives = self._open_archives(added, removed)
             if archives is None:
                 continue
-            fresh = {*_edges(names - self._names)}
+            fresh = {*_edges(added)}
             fresh.update(*(archives[n].edges for n in archives.keys() - self._archives.keys()))
             fresh = {edge for edge in fresh if edge not in self._history}
-            gone = self._gone(names, archives)
+            gone = bool(removed) and self._gone(names, removed, archives)
             history = self._history.add(fresh)
             if gone:
                 edges = {*_edges(names)}.union(*(a.edges for a in archives.values()))
                 history = History.of(edges)
-            settled = names == self._names
+            settled = not added and not removed
             self._names, self._archives, self._history = names, archives, history
             if settled or not (gone or history.orphans(fresh)):
                 return
 
-    def _open_archives(self, names: Iterable[str]) -> dict[str, Archive] | None:
-        """The archives of a listing; None if one has gone meanwhile, because its revisions are in
-        another one now."""
-        found = {}
-        for name in names:
+    def _open_archives(
+        self, added: Iterable[str], removed: Iterable[str]
+    ) -> dict[str, Archive] | None:
+        """The archives that are there now; None if one has gone meanwhile, because its revisions
+        are in another one."""
+        found = {name: held for name, held in self._archives.items() if name not in removed}
+        for name in added:
             digest = archive_digest(name)
             if digest is None:
                 continue
             try:
-                found[name] = self._archives.get(name) or self._read_archive(name, digest)
+                found[name] = self._read_archive(name, digest)
             except ObjectMissingError:
                 return None
         return found
@@ -216,10 +219,12 @@ class Changelog:
                 f"{path} is damaged: {error}; it holds revisions: restore it from a replica's copy"
             ) from error
 
-    def _gone(self, names: frozenset[str], archives: Mapping[str, Archive]) -> bool:
+    def _gone(
+        self, names: frozenset[str], removed: frozenset[str], archives: Mapping[str, Archive]
+    ) -> bool:
         """Whether revisions that were known are in no file any more."""
-        lost = set(_edges(self._names - names))
-        lost.update(*(a.edges for name, a in self._archives.items() if name not in archives))
+        lost = set(_edges(removed))
+        lost.update(*(a.edges for name, a in self._archives.items() if name in removed))
         for archive in archives.values():
             lost -= archive.edges
         return any(f"{parent}.{child}" not in names for parent, child in lost)
@@ -325,9 +330,9 @@ class Changelog:
         history = self.history()
         with self._lock:
             names, archives = self._names, dict(self._archives)
-        own = sorted(_edges(names), key=lambda edge: edge[1])
-        if len(own) <= loose and len(archives) <= ARCHIVES:
+        if len(names) - len(archives) <= loose and len(archives) <= ARCHIVES:
             return 0
+        own = sorted(_edges(names), key=lambda edge: edge[1])
         spared = {*history.heads, *(child for _, child in own[len(own) - keep :])}
         moving = [edge for edge in own if edge[1] not in spared]
         taken: list[str] = []
