@@ -33,6 +33,7 @@ moment
 store.base store.parallel
 store.memory store.local store.object store.web
 store.http
+store.bundle
 store.uri
 store
 header
@@ -45,7 +46,7 @@ view
 diff
 transaction fold
 narrow
-merge sync maintain ledger
+merge sync bundle maintain ledger
 predicate origin revisions
 past conflict
 choose revert

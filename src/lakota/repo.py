@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date, datetime
 from functools import partial
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from . import check, gc, maintain
 from .bounds import check_grace, check_label
-from .changelog import Changelog, Revision
+from .bundle import Known, known_at, known_of, write_bundle
+from .changelog import Changelog, Child, Revision
 from .clock import CLOCK, Clock
 from .codecs import CODECS
 from .collection import Collection
@@ -26,11 +28,13 @@ from .errors import (
 from .evolution import evolve, join_facts
 from .header import HEADER, Header
 from .merge import merge
+from .moment import nanoseconds
 from .objects import Objects
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
 from .schema import Schema
 from .site import Site
 from .store import StorageOptions, Store, parse_uri
+from .store.bundle import BundleStore
 from .sync import pull
 from .tags import Tags
 
@@ -218,6 +222,7 @@ class Repo:
         columns = {
             entry.id: self._join_schemas(source, label, entry) for label, entry in chosen.items()
         }
+        self._check_needs(source, chosen)
         if chosen or source._registry.site.changelog.heads():
             self._header.prepare()
         for collection_id, ever in columns.items():
@@ -232,6 +237,66 @@ class Repo:
         """`remote.pull(self)`."""
         target = remote if isinstance(remote, Repo) else Repo(remote)
         target.pull(self, *labels, shallow=shallow)
+
+    def bundle(
+        self,
+        path: str | os.PathLike[str],
+        *labels: str,
+        since: str | datetime | date | int | Repo | os.PathLike[str] | None = None,
+    ) -> int:
+        """Write the repo, or `labels` of it, to one file, from which others `pull`: for machines
+        that never meet. Returns how many revisions are in it.
+
+        `since`: only what came into this repo after a time, or what another repo, or an earlier
+        bundle (a `Path`), has not. Who pulls must have the rest; otherwise the pull is refused by
+        name. A file that is there is replaced. Raises `NotFoundError`, `InputError`, `StoreError`.
+
+        >>> import os, tempfile
+        >>> repo, other = Repo(), Repo()
+        >>> clct = repo.create_collection(Schema(n="int*", x="float"), "c")
+        >>> _ = (clct / "s").write({"n": [1], "x": [0.5]})
+        >>> path = os.path.join(tempfile.mkdtemp(), "c.bundle")
+        >>> repo.bundle(path)
+        1
+        >>> other.pull(path)
+        >>> (other / "c" / "s").df()["x"].to_list()
+        [0.5]
+        """
+        if not isinstance(path, (str, os.PathLike)) or os.path.isdir(path):
+            raise InputError(f"bundle({path!r}): expected the path of a file")
+        entries = self._registry.live()
+        chosen = {label: self._entry(label) for label in labels} if labels else entries
+        sites = {}
+        for entry in chosen.values():
+            ever = self._registry.schemas(entry.id)[1]
+            sites[entry.id] = self._site(entry.id, ever, ever)
+        self._header.prepare()
+        return write_bundle(os.fspath(path), sites, self._registry.site, self._known_to(since))
+
+    def _known_to(self, since: Any) -> Known:
+        """What the reader of a bundle has of a collection."""
+        if since is None:
+            return lambda _id, _changelog: set()
+        if not isinstance(since, (Repo, os.PathLike)):
+            limit = nanoseconds(since, what="since") / 1e9
+            return lambda _id, changelog: known_at(changelog, limit)
+        other = since if isinstance(since, Repo) else Repo(since)
+        needs = other.store.needs if isinstance(other.store, BundleStore) else {}
+        return lambda id_, changelog: known_of(
+            changelog, Changelog(other.store, id_).history().children, needs.get(id_, ())
+        )
+
+    def _check_needs(self, source: Repo, chosen: Mapping[str, Entry]) -> None:
+        """Refuse a bundle that stands on what is not here."""
+        needs = source.store.needs if isinstance(source.store, BundleStore) else {}
+        for label, entry in chosen.items():
+            have = Changelog(self.store, entry.id).history()
+            missing = [child for child in needs.get(entry.id, ()) if not have.has(Child(child))]
+            if missing:
+                raise NotFoundError(
+                    f"{source.store!r} goes on from revision {missing[0]} of {label!r}, which this "
+                    "repo has not: pull an earlier bundle first, or get one made with since=None"
+                )
 
     def _join_schemas(self, source: Repo, label: str, entry: Entry) -> Schema:
         """Every column that a collection has or had on either side. Refuses one whose columns are

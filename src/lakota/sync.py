@@ -19,7 +19,7 @@ from .errors import DamagedError
 from .evolution import widens
 from .extent import NOWHERE
 from .manifest import EMPTY, Manifest, news
-from .objects import Objects, segment_name
+from .objects import MissingObjectError, Objects, segment_name
 from .page import Loader, Page
 from .segment import recode
 from .site import Site
@@ -90,7 +90,7 @@ def _copy_objects(
             continue
         known = parent in present and parent != PHI
         old = Manifest(root_of(parent) if known else EMPTY.name, _among(pages, target.objects))
-        fresh, extents = news(old, source.manifest(child))
+        fresh, extents = news(old, Manifest(root_of(child), _either(source, target)))
         pages.update((page.name, page) for page in fresh if page.name not in done)
         names = {e.segment for e in extents} - {NOWHERE}
         segments.update((Digest(n.hex()), None) for n in sorted(names))
@@ -105,6 +105,22 @@ def _copy_objects(
 def _among(fresh: Mapping[Digest, Page], objects: Objects) -> Loader:
     """A loader that looks among pages not stored yet first."""
     return lambda name: fresh[name] if name in fresh else objects.page(name)
+
+
+def _either(source: Site, target: Site) -> Loader:
+    """A loader that looks at the target for what the source has not: a bundle holds no pages of
+    the states that it needs."""
+
+    def load(name: Digest) -> Page:
+        try:
+            return source.objects.page(name)
+        except MissingObjectError as error:
+            try:
+                return target.objects.page(name)
+            except MissingObjectError:
+                raise error from None
+
+    return load
 
 
 def _copy_segment(target: Site, source: Objects, name: Digest) -> None:

@@ -3,7 +3,7 @@
 ```
 None, memory://               a new store in memory
 memory://name                 the store of that name in the memory of this process
-a/folder, ~/a/folder, a Path  a folder
+a/folder, ~/a/folder, a Path  a folder; if it is a file, the bundle in it
 file:///a/folder              a folder, `%20` and the like decoded; file://a/folder is relative
 s3://bucket/some/prefix       a bucket, also gs:// and az://; s3:///bucket/some/prefix is the same
 http://host/path, https://    what a server of this package, or any web server, has there
@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from ..errors import InputError
 from .base import Store
+from .bundle import BundleStore, is_bundle
 from .http import HttpStore
 from .local import Durability, LocalStore
 from .memory import MemoryStore
@@ -77,7 +78,11 @@ def parse_uri(
             f"or './{text}' for a folder of that name"
         )
     _refuse_options(uri, storage_options)
-    return LocalStore(os.path.expanduser(text), durability=durability)
+    return _at(os.path.expanduser(text), durability)
+
+
+def _at(path: str, durability: Durability) -> Store:
+    return BundleStore(path) if is_bundle(path) else LocalStore(path, durability=durability)
 
 
 def _refuse_options(uri: object, storage_options: StorageOptions | None) -> None:
@@ -114,7 +119,7 @@ def _of_scheme(scheme: str, rest: str, uri: str, durability: Durability) -> Stor
         path = unquote(rest.removeprefix("localhost") if rest.startswith("localhost/") else rest)
         if not path or "\0" in path:
             raise InputError(f"{uri!r} names no folder; expected 'file:///a/folder'")
-        return LocalStore(os.path.expanduser(path), durability=durability)
+        return _at(os.path.expanduser(path), durability)
     raise InputError(f"{uri!r} has the unknown scheme {scheme}://; expected {_KNOWN}")
 
 

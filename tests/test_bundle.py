@@ -1,0 +1,182 @@
+"""Bundles: what one repo has and another lacks, carried as one file."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from fault_kit import tree
+
+from lakota import Repo, Schema
+from lakota.errors import (
+    DamagedError,
+    FormatError,
+    InputError,
+    LakotaError,
+    NotFoundError,
+    StoreError,
+)
+
+SCHEMA = Schema(n="int*", x="float")
+
+
+def write(repo: Repo, series: str, start: int, count: int = 50) -> None:
+    numbers = list(range(start, start + count))
+    (repo / "c" / series).write({"n": numbers, "x": [n / 2 for n in numbers]})
+
+
+def content(repo: Repo) -> dict[str, dict[str, list[tuple[object, ...]]]]:
+    return {c.label: {s.label: s.df().rows() for s in c} for c in repo}
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    repo = Repo(tmp_path / "repo", durability="os")
+    repo.create_collection(SCHEMA, "c", "other")
+    for k in range(40):
+        write(repo, f"s{k}", k)
+    (repo / "other" / "t").write({"n": [1], "x": [1.5]})
+    return repo
+
+
+def test_a_whole_repo(repo: Repo, tmp_path: Path) -> None:
+    path = tmp_path / "all.bundle"
+    assert repo.bundle(path) == 41
+    for target in (Repo(), Repo(tmp_path / "new")):
+        target.pull(path)
+        target.pull(str(path))  # once more: nothing
+        assert content(target) == content(repo)
+        assert [r.path for r in (target / "c").changelog.log()] == [
+            r.path for r in (repo / "c").changelog.log()
+        ]
+        assert target.check()
+    assert content(Repo(path)) == content(repo)  # read where it is
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".tmp")] == []
+
+
+def test_one_collection(repo: Repo, tmp_path: Path) -> None:
+    assert repo.bundle(tmp_path / "one", "other") == 1
+    target = Repo()
+    target.pull(tmp_path / "one", "other")
+    assert content(target) == {"other": {"t": [(1, 1.5)]}}
+
+
+@pytest.mark.parametrize("how", ["time", "bundle", "repo"])
+def test_only_what_is_new(repo: Repo, tmp_path: Path, how: str) -> None:
+    repo.bundle(tmp_path / "first")
+    target = Repo(tmp_path / "target")
+    target.pull(tmp_path / "first")
+    time.sleep(0.05)
+    now = datetime.now(UTC)
+    since = {"time": now, "bundle": tmp_path / "first", "repo": target}[how]
+    write(repo, "s3", 1000)
+    write(repo, "new", 5)
+    assert repo.bundle(tmp_path / "second", since=since) == 2
+    with zipfile.ZipFile(tmp_path / "second") as file:
+        names = file.namelist()
+    with zipfile.ZipFile(tmp_path / "first") as file:
+        before = file.namelist()
+    new = {n for n in names if n.startswith(("segments/", "pages/"))} - set(before)
+    old = {n for n in names if n.startswith("segments/")} & set(before)
+    assert 3 <= len(new) < 12
+    # Of old segments only those of the registry are in it.
+    assert len(old) < 6
+
+    with pytest.raises(NotFoundError, match=r"goes on from revision .* earlier bundle"):
+        Repo(tmp_path / "empty").pull(tmp_path / "second")
+    assert not (tmp_path / "empty").exists()
+    target.pull(tmp_path / "second")
+    assert content(target) == content(repo)
+    assert target.check()
+
+
+def test_a_chain_of_bundles_and_a_merge(repo: Repo, tmp_path: Path) -> None:
+    """Two sites that write and never meet end with the same heads."""
+    other = Repo(tmp_path / "other")
+    repo.bundle(tmp_path / "0")
+    other.pull(tmp_path / "0")
+    write(repo, "s1", 500)
+    write(other, "s1", 520)
+    repo.bundle(tmp_path / "1", since=tmp_path / "0")
+    other.bundle(tmp_path / "2", since=tmp_path / "0")
+    repo.pull(tmp_path / "2")
+    other.pull(tmp_path / "1")
+    for side in (repo, other):
+        side.merge()
+    assert (repo / "c").changelog.heads() == (other / "c").changelog.heads()
+    repo.bundle(tmp_path / "3", since=tmp_path / "1")  # the merge, and the other side's write
+    third = Repo()
+    for name in ("0", "1", "3"):
+        third.pull(tmp_path / name)
+    assert content(third) == content(repo)
+    assert third.check()
+
+
+def test_nothing_new(repo: Repo, tmp_path: Path) -> None:
+    repo.bundle(tmp_path / "first")
+    assert repo.bundle(tmp_path / "second", since=tmp_path / "first") == 0
+    target = Repo()
+    target.pull(tmp_path / "first")
+    target.pull(tmp_path / "second")
+    assert content(target) == content(repo)
+
+
+def test_a_bundle_is_read_only(repo: Repo, tmp_path: Path) -> None:
+    repo.bundle(tmp_path / "b")
+    bundle = Repo(tmp_path / "b")
+    data = (tmp_path / "b").read_bytes()
+    with pytest.raises(StoreError, match="read only"):
+        write(bundle, "s1", 7)
+    before = content(bundle)
+    write(repo, "s1", 900)
+    with pytest.raises(StoreError, match="read only"):
+        bundle.pull(repo)
+    assert content(Repo(tmp_path / "b")) == before
+    assert (tmp_path / "b").read_bytes() == data
+
+
+def test_files_that_are_none(repo: Repo, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    with zipfile.ZipFile(tmp_path / "zip", "w") as file:
+        file.writestr("a", "b")
+    with zipfile.ZipFile(tmp_path / "later", "w") as file:
+        file.writestr("bundle.json", json.dumps({"format": 9, "needs": {}}))
+    for name in ("text", "zip"):
+        with pytest.raises(InputError, match="no bundle"):
+            repo.pull(tmp_path / name)
+    with pytest.raises(FormatError, match="format 9"):
+        repo.pull(tmp_path / "later")
+    with pytest.raises(InputError):
+        repo.bundle(tmp_path)
+    with pytest.raises(LakotaError):
+        repo.bundle(tmp_path / "x", since="yesterday")
+    with pytest.raises(NotFoundError):
+        repo.bundle(tmp_path / "x", "no such")
+    with pytest.raises(StoreError):
+        repo.bundle(tmp_path / "no folder" / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_damaged_bundle_is_refused(repo: Repo, tmp_path: Path) -> None:
+    repo.bundle(tmp_path / "b")
+    data = bytearray((tmp_path / "b").read_bytes())
+    expected = content(repo)
+    refused = 0
+    for at in range(7, len(data), len(data) // 60):
+        data[at] ^= 8
+        (tmp_path / "b").write_bytes(data)
+        data[at] ^= 8
+        target = Repo(tmp_path / f"t{at}")
+        try:
+            target.pull(tmp_path / "b")
+        except (DamagedError, InputError, FormatError, StoreError, NotFoundError):
+            refused += 1
+            if (tmp_path / f"t{at}").exists():
+                assert not any(n.endswith(".tmp") for n in tree(tmp_path / f"t{at}"))
+        else:
+            assert content(target) == expected
+    assert refused > 40
