@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +14,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Asgi
 
+from .. import __version__
 from ..errors import InputError
 from ..store.base import Store
 from .calls import Call, Endpoint, Memory, Param, Refused, Service
@@ -30,13 +31,14 @@ from .objects import (
     sweep,
     touch_object,
 )
+from .openapi import BYTES, EMPTY, LINES, TABLE, TEXT, document, json_answer
 from .places import Place, Places
+from .queries import DIFF, LOG, ROWS, SERIES, collections, diff, log, rows, series
 from .tokens import Grant, Scope, TokenFile
 
 __all__ = ["ENDPOINTS", "make_app"]
 
 _FOLDER = Param("folder", "A folder of objects; by default all of the repo.")
-_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 async def health(call: Call) -> Response:
@@ -61,19 +63,128 @@ async def repos(call: Call) -> Response:
     return JSONResponse({"repos": seen})
 
 
-OBJECTS = "/objects/{name:path}"
+async def openapi(call: Call) -> Response:
+    """This document."""
+    single = call.service.places.single
+    return JSONResponse(document(ENDPOINTS, single=single, version=__version__))
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return json_answer({"type": "object", "properties": properties, "required": list(properties)})
+
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_OBJECTS = {"type": "array", "items": {"type": "object"}}
+_FLAG = {"type": "boolean"}
+_NAMES = {
+    "application/json": {
+        "schema": {"type": "object", "properties": {"names": _TEXTS}, "required": ["names"]}
+    }
+}
+_OLDER = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "properties": {"older_than": {"type": "number"}},
+            "required": ["older_than"],
+        }
+    }
+}
+_OBJECT = "/objects/{name:path}"
+
 ENDPOINTS = (
-    Endpoint("GET", "/health", health, "Whether the server is up.", None, of_repo=False),
-    Endpoint("GET", "/metrics", metrics, "Metrics.", of_repo=False),
-    Endpoint("GET", "/repos", repos, "Repos.", of_repo=False),
-    Endpoint("GET", "/lakota.json", get_header, "The header of the repo."),
-    Endpoint("GET", OBJECTS, get_object, "Read an object."),
-    Endpoint("PUT", OBJECTS, put_object, "Store an object.", Scope.WRITE),
-    Endpoint("POST", OBJECTS, touch_object, "Renew the age of an object.", Scope.WRITE),
-    Endpoint("GET", "/names", names_of_folder, "List a folder.", params=(_FOLDER,)),
-    Endpoint("GET", "/list", list_objects, "List objects.", params=(_FOLDER,)),
-    Endpoint("POST", "/delete", delete_objects, "Delete objects.", Scope.ADMIN),
-    Endpoint("POST", "/sweep", sweep, "Remove leftovers.", Scope.ADMIN),
+    Endpoint(
+        "GET",
+        "/health",
+        health,
+        "Whether the server is up.",
+        None,
+        of_repo=False,
+        answers=_object(status={"type": "string"}),
+    ),
+    Endpoint(
+        "GET",
+        "/openapi.json",
+        openapi,
+        "What the server understands.",
+        None,
+        of_repo=False,
+        answers=json_answer({"type": "object"}),
+    ),
+    Endpoint("GET", "/metrics", metrics, "Metrics.", of_repo=False, answers=TEXT),
+    Endpoint("GET", "/repos", repos, "List repos.", of_repo=False, answers=_object(repos=_TEXTS)),
+    Endpoint(
+        "GET",
+        "/collections",
+        collections,
+        "List collections.",
+        answers=_object(collections=_OBJECTS),
+    ),
+    Endpoint(
+        "GET",
+        "/series",
+        series,
+        "List series.",
+        params=SERIES,
+        answers=_object(series=_TEXTS, more=_FLAG),
+    ),
+    Endpoint("GET", "/rows", rows, "Read rows.", params=ROWS, answers=TABLE),
+    Endpoint(
+        "GET",
+        "/log",
+        log,
+        "List revisions.",
+        params=LOG,
+        answers=_object(revisions=_OBJECTS, more=_FLAG),
+    ),
+    Endpoint("GET", "/diff", diff, "Compare moments.", params=DIFF, answers=TABLE),
+    Endpoint(
+        "GET",
+        "/lakota.json",
+        get_header,
+        "The header of the repo.",
+        answers=BYTES,
+    ),
+    Endpoint("GET", _OBJECT, get_object, "Read an object.", answers=BYTES),
+    Endpoint(
+        "PUT",
+        _OBJECT,
+        put_object,
+        "Store an object.",
+        Scope.WRITE,
+        body={"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        answers=EMPTY,
+    ),
+    Endpoint(
+        "POST", _OBJECT, touch_object, "Renew the age of an object.", Scope.WRITE, answers=EMPTY
+    ),
+    Endpoint(
+        "GET",
+        "/names",
+        names_of_folder,
+        "List a folder.",
+        params=(_FOLDER,),
+        answers=json_answer(_TEXTS),
+    ),
+    Endpoint("GET", "/list", list_objects, "List objects.", params=(_FOLDER,), answers=LINES),
+    Endpoint(
+        "POST",
+        "/delete",
+        delete_objects,
+        "Delete objects.",
+        Scope.ADMIN,
+        body=_NAMES,
+        answers=EMPTY,
+    ),
+    Endpoint(
+        "POST",
+        "/sweep",
+        sweep,
+        "Remove leftovers.",
+        Scope.ADMIN,
+        body=_OLDER,
+        answers=_object(removed={"type": "integer"}),
+    ),
 )
 
 
@@ -199,15 +310,19 @@ def _unknown(message: str) -> Refused:
 
 def _values(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     """The parameters of the query. Raises `InputError`."""
-    known: dict[str, Callable[[str], Any]] = {p.name: p.read for p in endpoint.params}
+    known = {param.name: param for param in endpoint.params}
     values: dict[str, Any] = {}
     for name, text in request.query_params.multi_items():
         if name not in known:
             expected = ", ".join(known) or "none"
             raise InputError(f"unknown parameter {name!r}: expected {expected}")
-        if name in values:
+        value = known[name].read(text)
+        if known[name].many:
+            values.setdefault(name, []).append(value)
+        elif name in values:
             raise InputError(f"{name} is given twice")
-        values[name] = known[name](text)
+        else:
+            values[name] = value
     missing = [p.name for p in endpoint.params if p.required and p.name not in values]
     if missing:
         raise InputError(f"expected the parameter {', '.join(missing)}")

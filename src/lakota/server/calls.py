@@ -38,12 +38,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of the query, once at most."""
+    """A parameter of the query; given once at most, unless `many`."""
 
     name: str
     about: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     required: bool = False
+    many: bool = False
 
     def read(self, text: str) -> Any:
         """The value that a text stands for. Raises `InputError`."""

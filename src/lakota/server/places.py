@@ -17,6 +17,7 @@ import xxhash
 from ..changelog import Changelog
 from ..errors import InputError, StoreError
 from ..header import HEADER, Header
+from ..registry import REGISTRY_ID
 from ..repo import Repo
 from ..store.base import Store, is_part
 from ..store.local import LocalStore
@@ -42,6 +43,9 @@ class Place:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _listings: dict[str, _Listing] = field(default_factory=dict)
     _changelogs: dict[str, Changelog] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.registry = Changelog(self.store, REGISTRY_ID)
 
     def exists(self) -> bool:
         """Whether it was ever written to."""
