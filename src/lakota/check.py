@@ -16,6 +16,7 @@ from .digest import Digest
 from .errors import LakotaError
 from .manifest import EMPTY
 from .objects import Objects, digest_of, segment_name
+from .progress import Progress, counted
 
 __all__ = ["Problem", "Report", "inspect", "strays"]
 
@@ -54,7 +55,9 @@ class Report:
         return not self.damaged
 
 
-def inspect(objects: Objects, changelogs: list[Changelog]) -> Report:
+def inspect(
+    objects: Objects, changelogs: list[Changelog], progress: Progress | None = None
+) -> Report:
     """Check everything that `changelogs` refer to."""
     problems: list[Problem] = []
     pages: set[Digest] = set()
@@ -71,13 +74,13 @@ def inspect(objects: Objects, changelogs: list[Changelog]) -> Report:
         archives = changelog.archives()
         for name, archive in archives.items():
             problems.extend(_attempt(name, archive.check))
-        for edge in edges:
+        for edge in counted(edges, progress, len(edges), "revisions"):
             revisions += 1
             if not any(edge in archive.edges for archive in archives.values()):
                 name = f"{changelog.folder}/{edge[0]}.{edge[1]}"
                 problems.extend(_attempt(name, partial(changelog.read, edge)))
             problems.extend(_walk(objects, root_of(edge[1]), pages, segments))
-    for digest in segments:
+    for digest in counted(segments, progress, len(segments), "segments"):
         name = segment_name(digest)
         problems.extend(_attempt(name, partial(_check_segment, objects, digest)))
     return Report(revisions, len(pages), len(segments), tuple(problems))

@@ -26,6 +26,7 @@ from .interval import EVERYTHING
 from .ledger import Batch, Ledger
 from .manifest import Manifest
 from .moment import child_of, nanoseconds
+from .progress import Progress
 from .registry import Registry
 from .revert import revert
 from .revisions import revisions
@@ -256,7 +257,9 @@ class Collection:
 
     # ---- Replicas
 
-    def pull(self, remote: Collection, *, shallow: bool = False) -> list[str]:
+    def pull(
+        self, remote: Collection, *, shallow: bool = False, progress: Progress | None = None
+    ) -> list[str]:
         """Copy the revisions of `remote` that are not here. Returns their paths.
 
         Merges nothing: see `merge`. `shallow` leaves the past behind. Raises `SchemaError` if the
@@ -271,14 +274,16 @@ class Collection:
                 f"differ, or columns were added or renamed on one side only: {self.schema!r} here, "
                 f"{remote.schema!r} there; repo.pull() brings such changes along"
             )
-        edges = pull(self._site, remote._site, shallow=shallow)
+        edges = pull(self._site, remote._site, shallow=shallow, progress=progress)
         return [f"{parent}.{child}" for parent, child in edges]
 
-    def push(self, remote: Collection, *, shallow: bool = False) -> list[str]:
+    def push(
+        self, remote: Collection, *, shallow: bool = False, progress: Progress | None = None
+    ) -> list[str]:
         """`remote.pull(self)`; it may have another label."""
         if not isinstance(remote, Collection):
             raise InputError(f"push to {remote!r}: expected a Collection, e.g. remote / 'label'")
-        return remote.pull(self, shallow=shallow)
+        return remote.pull(self, shallow=shallow, progress=progress)
 
     def merge(
         self,
@@ -533,11 +538,11 @@ class Collection:
             self.trim(None if trim is True else trim, grace=grace)
         return revisions
 
-    def pack(self) -> tuple[int, int]:
+    def pack(self, *, progress: Progress | None = None) -> tuple[int, int]:
         """Defragment, and re-encode all that is stored in the small form, in place. Returns the
         bytes before and after."""
         self.defrag()
-        return maintain.pack(self._site, set())
+        return maintain.pack(self._site, set(), progress)
 
 
 def _chosen(labels: Sequence[str] | str | None) -> Sequence[str] | str:

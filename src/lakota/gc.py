@@ -17,9 +17,12 @@ from .changelog import Changelog
 from .digest import Digest
 from .maintain import GRACE, reachable
 from .objects import Objects, digest_of, segment_name
+from .progress import Progress
 from .store.base import Info
 
 __all__ = ["Collected", "collect", "collection_ids"]
+
+STEPS = 4
 
 
 class Collected(NamedTuple):
@@ -35,30 +38,41 @@ def collection_ids(objects: Objects) -> set[str]:
 
 
 def collect(
-    objects: Objects, deleted: Iterable[str] = (), *, grace: float = GRACE, dry_run: bool = False
+    objects: Objects,
+    deleted: Iterable[str] = (),
+    *,
+    grace: float = GRACE,
+    dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> Collected:
     """Delete what no revision refers to and what was not touched for `grace` seconds.
 
     `deleted`: ids of collections whose revisions count no more and go as well.
     """
+    tell = progress or (lambda done, total, what: None)
     limit = time.time() - grace
     gone = set(deleted)
+    tell(0, STEPS, "what may go")
     old = _old_objects(objects, limit)
     seen: set[Digest] = set()
+    tell(1, STEPS, "what is in use")
     used = _used(objects, gone, seen)
     if dry_run:
         return _summary(info for name, info in old.items() if name not in used)
+    tell(2, STEPS, "what is in use now")
     stale = _stale_revisions(objects, gone, limit)
     again = _old_objects(objects, limit)
     used |= _used(objects, gone, seen)
     victims = [old[name] for name in old.keys() & again.keys() if name not in used]
     pages = [info for info in victims if info.name.startswith("pages/")]
     segments = [info for info in victims if info.name.startswith("segments/")]
+    tell(3, STEPS, "deleting")
     # Durably one after the other: whatever is left refers only to what is there.
     for group in (stale, pages, segments):
         objects.store.delete([info.name for info in group])
     objects.store.sweep(limit)
     objects.forget()
+    tell(STEPS, STEPS, "deleting")
     return _summary([*stale, *victims])
 
 

@@ -18,6 +18,7 @@ from .extent import Extent
 from .manifest import Manifest, pages
 from .objects import Objects, segment_name
 from .page import Page
+from .progress import Progress, counted
 from .segment import recode
 from .site import Site
 from .transaction import relocate
@@ -93,7 +94,7 @@ def defrag(site: Site, *, max_chunk: int = 4) -> list[Revision]:
     return [*revisions, *(relocate(site, waiting, "defrag") if waiting else ())]
 
 
-def pack(site: Site, done: set[Digest]) -> tuple[int, int]:
+def pack(site: Site, done: set[Digest], progress: Progress | None = None) -> tuple[int, int]:
     """Re-encode every page and segment of every kept revision in the small form, in place.
 
     `done` holds what other collections packed already, and grows. Returns the bytes before and
@@ -104,8 +105,10 @@ def pack(site: Site, done: set[Digest]) -> tuple[int, int]:
     found_pages, found_segments = reachable(site.objects, [site.changelog], set())
     segments = found_segments - done
     with ThreadPoolExecutor(WORKERS) as pool:
-        sizes = list(pool.map(lambda name: _pack_segment(site, name), segments))
-        sizes += pool.map(lambda page: _pack_page(site, page), found_pages)
+        packed = pool.map(lambda name: _pack_segment(site, name), segments)
+        sizes = list(counted(packed, progress, len(segments), "segments"))
+        packed = pool.map(lambda page: _pack_page(site, page), found_pages)
+        sizes += counted(packed, progress, len(found_pages), "pages")
     done.update(segments)
     return sum(before for before, _ in sizes), sum(after for _, after in sizes)
 

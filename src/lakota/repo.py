@@ -30,6 +30,7 @@ from .header import HEADER, Header
 from .merge import merge
 from .moment import nanoseconds
 from .objects import Objects
+from .progress import Progress, labelled
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
 from .schema import Schema
 from .site import Site
@@ -206,10 +207,17 @@ class Repo:
 
     # ---- Replicas
 
-    def pull(self, remote: Repo | Uri, *labels: str, shallow: bool = False) -> None:
+    def pull(
+        self,
+        remote: Repo | Uri,
+        *labels: str,
+        shallow: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         """Copy what `remote` has and this repo lacks: collections and their revisions.
 
-        `labels`: only these collections. `shallow`: without their past. Merges nothing: where
+        `labels`: only these collections. `shallow`: without their past. `progress`: called with
+        how many things are done, of how many (or None), and what they are. Merges nothing: where
         both sides wrote, there are two heads then, and `merge()` joins them. Collections that
         were deleted on either side stay deleted. Raises `SchemaError` if both sides have a
         collection with different schemas, and `NotFoundError`; then nothing was changed.
@@ -225,18 +233,26 @@ class Repo:
         self._check_needs(source, chosen)
         if chosen or source._registry.site.changelog.heads():
             self._header.prepare()
+        names = {entry.id: label for label, entry in chosen.items()}
         for collection_id, ever in columns.items():
             target, origin = (repo._site(collection_id, ever, ever) for repo in (self, source))
-            pull(target, origin, shallow=shallow)
+            tell = labelled(progress, names[collection_id])
+            pull(target, origin, shallow=shallow, progress=tell)
         if labels:
             self._adopt(source, chosen)
         else:
             pull(self._registry.site, source._registry.site)
 
-    def push(self, remote: Repo | Uri, *labels: str, shallow: bool = False) -> None:
+    def push(
+        self,
+        remote: Repo | Uri,
+        *labels: str,
+        shallow: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         """`remote.pull(self)`."""
         target = remote if isinstance(remote, Repo) else Repo(remote)
-        target.pull(self, *labels, shallow=shallow)
+        target.pull(self, *labels, shallow=shallow, progress=progress)
 
     def bundle(
         self,
@@ -345,7 +361,13 @@ class Repo:
 
     # ---- Upkeep
 
-    def gc(self, *, grace: float = maintain.GRACE, dry_run: bool = False) -> gc.Collected:
+    def gc(
+        self,
+        *,
+        grace: float = maintain.GRACE,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> gc.Collected:
         """Delete the objects that no revision refers to and that are older than `grace` seconds.
 
         `grace` must be longer than any commit or transfer takes. Returns how many objects and
@@ -353,25 +375,27 @@ class Repo:
         """
         seconds = check_grace(grace)
         deleted = self._registry.deleted()
-        return gc.collect(self._objects, deleted, grace=seconds, dry_run=dry_run)
+        return gc.collect(self._objects, deleted, grace=seconds, dry_run=dry_run, progress=progress)
 
-    def pack(self) -> tuple[int, int]:
+    def pack(self, *, progress: Progress | None = None) -> tuple[int, int]:
         """Join small segments and re-encode all that is stored in the small form, in place.
         Returns the bytes before and after."""
         done: set[Digest] = set()
         sizes = [maintain.pack(self._registry.site, done)]
         for collection in self:
             collection.defrag()
-            sizes.append(maintain.pack(collection._site, done))
+            tell = labelled(progress, collection.label)
+            sizes.append(maintain.pack(collection._site, done, tell))
         return sum(before for before, _ in sizes), sum(after for _, after in sizes)
 
-    def check(self) -> check.Report:
+    def check(self, *, progress: Progress | None = None) -> check.Report:
         """Look at every byte that a read could need, and recompute every name. True if nothing
         is damaged; `damaged` lists what is."""
         ids = gc.collection_ids(self._objects)
         with suppress(LakotaError):  # a damaged registry is reported as any collection is
             ids -= set(self._registry.deleted())
-        report = check.inspect(self._objects, [Changelog(self.store, i) for i in sorted(ids)])
+        changelogs = [Changelog(self.store, i) for i in sorted(ids)]
+        report = check.inspect(self._objects, changelogs, progress)
         return replace(report, strays=tuple(check.strays(self._objects)))
 
     # ---- Inside

@@ -21,6 +21,7 @@ from .extent import NOWHERE
 from .manifest import EMPTY, Manifest, news
 from .objects import MissingObjectError, Objects, segment_name
 from .page import Loader, Page
+from .progress import Progress, counted
 from .segment import recode
 from .site import Site
 
@@ -30,7 +31,9 @@ REVISIONS_AT_ONCE = 64
 WORKERS = 4
 
 
-def pull(target: Site, source: Site, *, shallow: bool = False) -> list[Edge]:
+def pull(
+    target: Site, source: Site, *, shallow: bool = False, progress: Progress | None = None
+) -> list[Edge]:
     """Copy the revisions that `source` has and `target` lacks, and all that they need.
 
     `shallow`: only the heads, without their history. Returns the new edges, oldest first.
@@ -51,10 +54,12 @@ def pull(target: Site, source: Site, *, shallow: bool = False) -> list[Edge]:
     while at < len(wanted):
         archived = many - at >= LOOSE
         edges = wanted[at : at + (LOOSE if archived else REVISIONS_AT_ONCE)]
-        _copy_objects(target, source, edges, present, done)
+        _copy_objects(target, source, edges, present, done, progress)
         documents = {edge: source.changelog.read(edge) for edge in edges}
         (target.changelog.archive if archived else target.changelog.write)(documents)
         at += len(edges)
+        if progress is not None:
+            progress(at, len(wanted), "revisions")
     if many >= LOOSE:
         target.changelog.tidy()
     return wanted
@@ -81,6 +86,7 @@ def _copy_objects(
     edges: Sequence[Edge],
     present: set[Child],
     done: set[Digest],
+    progress: Progress | None,
 ) -> None:
     """Everything below the children of `edges`: segments, then pages."""
     pages: dict[Digest, Page] = {}
@@ -97,7 +103,8 @@ def _copy_objects(
         present.add(child)
     missing = [name for name in segments if name not in done]
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(lambda name: _copy_segment(target, source.objects, name), missing))
+        copied = pool.map(lambda name: _copy_segment(target, source.objects, name), missing)
+        list(counted(copied, progress, len(missing), "segments"))
     target.objects.put({}, pages)
     done.update(missing, pages)
 
