@@ -491,16 +491,19 @@ class Collection:
         """Look for new revisions at the next use. Not needed: handles see each other's commits."""
         self.changelog.refresh()
 
-    def trim(self, before: Any = None, *, grace: float = maintain.GRACE) -> int:
+    def trim(
+        self, before: Any = None, *, grace: float = maintain.GRACE, dry_run: bool = False
+    ) -> int:
         """Forget the revisions that no read as of `before` or later needs and that have no tag.
 
         `before`: a moment; by default now. In any case the heads stay, and what was superseded
-        less than `grace` seconds ago. Returns the number of revisions deleted; `repo.gc()` frees
-        their space.
+        less than `grace` seconds ago. Returns the number of revisions deleted, or with `dry_run`
+        of those that would be; `repo.gc()` frees their space.
         """
         grace = check_grace(grace)
         stamp = self._stamp(datetime.now().astimezone() if before is None else before)
-        return maintain.trim(self._site, stamp, grace=grace, kept=self._tags.all().values())
+        kept = self._tags.all().values()
+        return maintain.trim(self._site, stamp, grace=grace, kept=kept, dry_run=dry_run)
 
     def _stamp(self, before: Any) -> int:
         """The first stamp that is not before a moment."""

@@ -32,12 +32,19 @@ WORKERS = 2
 DEFRAG_ROWS = 1 << 23
 
 
-def trim(site: Site, before: int, *, grace: float = GRACE, kept: Iterable[str] = ()) -> int:
+def trim(
+    site: Site,
+    before: int,
+    *,
+    grace: float = GRACE,
+    kept: Iterable[str] = (),
+    dry_run: bool = False,
+) -> int:
     """Forget the revisions that are needed for no read as of `before` (a stamp) or later.
 
     Kept are the heads, what the heads were at `before`, what later revisions were made on, the
     states `kept`, and everything that was superseded less than `grace` seconds ago, for a writer
-    may be building on it. Returns how many were deleted.
+    may be building on it. Returns how many were deleted, or with `dry_run` would be.
     """
     history = site.changelog.history()
     ages = site.changelog.ages()
@@ -56,6 +63,8 @@ def trim(site: Site, before: int, *, grace: float = GRACE, kept: Iterable[str] =
         and child not in needed
         and superseded.get(child, limit) <= limit
     ]
+    if dry_run:
+        return len(gone)
     changelog = site.changelog
     bridges = _bridges(history, gone)
     changelog.write({(parent, child): changelog.about(child) for parent, child in bridges})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import data, past, replicas
+from . import data, past, replicas, service, transfer, upkeep
 from .shell import (
     Json,
     Pretty,
@@ -77,6 +77,8 @@ VERBS: Sequence[tuple[str, Sequence[tuple[str, Callable[..., Any]]]]] = (
             ("schema", data.schema),
             ("delete", data.delete),
             ("rename", data.rename),
+            ("import", transfer.import_),
+            ("export", transfer.export),
         ),
     ),
     (
@@ -103,6 +105,19 @@ VERBS: Sequence[tuple[str, Sequence[tuple[str, Callable[..., Any]]]]] = (
             ("status", replicas.status),
             ("merge", past.merge),
             ("conflicts", past.conflicts),
+            ("serve", service.serve),
+        ),
+    ),
+    (
+        "Upkeep",
+        (
+            ("check", upkeep.check),
+            ("pack", upkeep.pack),
+            ("defrag", upkeep.defrag),
+            ("fold", upkeep.fold),
+            ("trim", upkeep.trim),
+            ("squash", upkeep.squash),
+            ("gc", upkeep.gc),
         ),
     ),
 )
@@ -128,6 +143,16 @@ GROUPS = (
             ("add", replicas.add_remote),
             ("list", replicas.list_remotes),
             ("remove", replicas.remove_remote),
+        ),
+    ),
+    (
+        service.token,
+        "token",
+        "Copies",
+        (
+            ("add", service.add_token),
+            ("list", service.list_tokens),
+            ("remove", service.remove_token),
         ),
     ),
 )

@@ -35,9 +35,9 @@ from ..errors import FrameError, InputError, LakotaError, MissingExtraError, Not
 from ..frames import to_polars
 from ..schema import Schema
 from .shell import Form
-from .text import from_text, json_lines, to_text
+from .text import from_text, inferred, json_lines, to_text
 
-__all__ = ["Reading", "format_of", "show", "write"]
+__all__ = ["Reading", "format_of", "known", "known_schema", "put", "show", "write"]
 
 ENDINGS = {
     ".csv": "csv",
@@ -169,6 +169,21 @@ class Reading:
 
     def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame if self.schema is None else from_text(frame, self.schema, self.dates)
+
+
+def known_schema(frames: Sequence[Any], index: Sequence[str], left_out: Sequence[str]) -> Schema:
+    """The columns that all `frames` have, each of a type that holds them all. Raises
+    `FrameError` if they have different columns."""
+    empty = []
+    for found in frames:
+        rows = inferred(found) if isinstance(found, pl.DataFrame) else found.schema.empty_table()
+        frame = rows if isinstance(rows, pl.DataFrame) else to_polars(rows)
+        empty.append(frame.clear().drop(left_out, strict=False))
+    try:
+        return Schema.from_frame(pl.concat(empty, how="vertical_relaxed"), list(index))
+    except pl.exceptions.PolarsError as error:
+        said = str(error).split("\n")[0]
+        raise FrameError(f"the files have different columns: {said}") from error
 
 
 def _sniffed(start: bytes) -> str:
@@ -307,15 +322,14 @@ def _table(frame: pl.DataFrame, file: IO[bytes]) -> None:
 
 def show(frame: pl.DataFrame, form: Form) -> None:
     """Print a frame."""
+    put(frame, "csv" if form == "plain" else form, None)
+
+
+def put(frame: pl.DataFrame, format: str, path: str | None) -> None:
+    """Write a frame to a file, or to stdout for None. In what people read, lists of names are text
+    with spaces between."""
+    if format in ("csv", "tsv", "table"):
+        names = pl.selectors.by_dtype(pl.List(pl.String))
+        frame = frame.with_columns(names.list.join(" "))
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    format = "csv" if form == "plain" else form
-    if form == "plain" and any(kind.is_nested() for kind in frame.dtypes):
-        table = frame.select(_flat(column) for column in frame.iter_columns()).to_arrow()
-    write([table], table.schema, format, None)
-
-
-def _flat(column: pl.Series) -> pl.Series:
-    """A list as text, its items with spaces between."""
-    if not isinstance(column.dtype, pl.List):
-        return column
-    return column.cast(pl.List(pl.String)).list.join(" ")
+    write([table], table.schema, format, path)

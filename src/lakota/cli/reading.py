@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -84,8 +84,7 @@ def show(
 
 def emit(frame: pl.DataFrame, shell: Shell, format: str | None, output: str | None) -> None:
     """Print a frame, or write it to a file."""
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    formats.write([table], table.schema, _format(shell, format, output), output)
+    formats.put(frame, _format(shell, format, output), output)
 
 
 def _format(shell: Shell, format: str | None, output: str | None) -> str:
@@ -204,6 +203,9 @@ def explain(target: Target, wanted: Wanted) -> str:
 
 def plot(target: Target, wanted: Wanted, shell: Shell) -> None:
     """Draw the numbers of what is wanted over its first column."""
+    index, names = target.schema.index[0], target.schema.names
+    if wanted.columns and not wanted.is_query(names) and index not in wanted.columns:
+        wanted = replace(wanted, columns=(index, *wanted.columns))
     schema, tables = _tables(target, wanted)
     frame = to_polars(pa.concat_tables([schema.empty_table(), *tables]))
     if shell.json:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..collection import Collection
     from ..repo import Repo
 
-__all__ = ["clone", "fetch", "init", "pull", "push", "remote", "status"]
+__all__ = ["clone", "fetch", "init", "pull", "push", "remote", "size", "status"]
 
 Shallow = Annotated[bool, typer.Option("--shallow", "-s", help="Without the past.")]
 Other = Annotated[
@@ -71,8 +71,8 @@ def clone(
     target.init()
     at = Shell((folder,))
     remotes.save(at, {"origin": remotes.absolute(uri)})
-    with bar(shell, "clone"):
-        target.pull(source, shallow=shallow)
+    with bar(shell, "clone") as tell:
+        target.pull(source, shallow=shallow, progress=tell)
     shell.done(f"cloned {uri} into {folder}", repo=folder, collections=target.ls())
 
 
@@ -90,8 +90,7 @@ def add_remote(
     """Give another repo a name."""
     if not remotes.NAME.fullmatch(name):
         raise InputError(f"remote {name!r}: expected letters, digits, '_', '.' and '-'")
-    if not shell.repo:
-        return
+    _ = shell.repo  # there must be one
     found = remotes.known(shell)
     if name in found and not force:
         raise AlreadyExistsError(f"remote {name!r} exists: {found[name]}; --force replaces it")
@@ -185,11 +184,12 @@ def _copy(
 ) -> None:
     """Copy from one repo to another, and say how much."""
     before = _revisions(target)
-    with bar(shell, what):
+    with bar(shell, what) as tell:
         if other is not None:
-            _copy_as(source, target, names or (), other, shallow, pulled=what == "pull")
+            made, clct = _same(source, target, names or (), other, pulled=what == "pull")
+            made.pull(clct, shallow=shallow, progress=tell)
         else:
-            target.pull(source, *_exact(source, names), shallow=shallow)
+            target.pull(source, *(names or ()), shallow=shallow, progress=tell)
     after = _revisions(target)
     news = {label: n for label in after if (n := after[label] - before.get(label, 0))}
     heads = {clct.label: len(clct.changelog.heads()) for clct in target}
@@ -205,20 +205,15 @@ def _revisions(repo: Repo) -> dict[str, int]:
     return {clct.label: len(clct.changelog) for clct in repo}
 
 
-def _exact(source: Repo, names: Sequence[str] | None) -> list[str]:
-    return list(names or ())
-
-
-def _copy_as(
-    source: Repo, target: Repo, names: Sequence[str], other: str, shallow: bool, *, pulled: bool
-) -> None:
-    """Copy one collection into one of another label."""
+def _same(
+    source: Repo, target: Repo, names: Sequence[str], other: str, *, pulled: bool
+) -> tuple[Collection, Collection]:
+    """A collection, and the one of another label that it is copied from."""
     if len(names) != 1:
         raise InputError(f"--as: expected one collection, found {len(names)}")
     theirs, ours = (other, names[0]) if pulled else (names[0], other)
     clct = source / theirs
-    made = target.create_collection(clct.schema, ours, raise_if_exists=False)
-    made.pull(clct, shallow=shallow)
+    return target.create_collection(clct.schema, ours, raise_if_exists=False), clct
 
 
 # ---- Status
@@ -241,7 +236,7 @@ def status(
     if shell.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
-    print(f"{facts['repo']}: {facts['objects']} objects, {_size(facts['bytes'])}")
+    print(f"{facts['repo']}: {facts['objects']} objects, {size(facts['bytes'])}")
     for one in facts["collections"]:
         heads = f"{one['heads']} heads: merge joins them" if one["heads"] > 1 else "1 head"
         print(
@@ -296,7 +291,12 @@ def _said(found: dict[str, Any]) -> str:
     return ", ".join(apart) or "the same revisions"
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Bytes, for people.
+
+    >>> size(999), size(1_234_567)
+    ('999 B', '1.2 MB')
+    """
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from pathlib import Path
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ..repo import Repo
 
-__all__ = ["DAMAGED", "DIFFERENT", "DONE", "Shell", "fail", "safe", "verb"]
+__all__ = ["DAMAGED", "DIFFERENT", "Shell", "exit_code", "fail", "listing", "safe", "verb"]
 
 DONE, DIFFERENT, WRONG, MISSING, DAMAGED, FAILED = range(6)
 """Exit codes. `FAILED`: the store failed, or the program."""
@@ -282,7 +282,8 @@ def fail(text: str) -> None:
     print(f"lakota: {safe(' '.join(text.split()))}", file=sys.stderr)
 
 
-def listing(names: Sequence[str], most: int = 10) -> str:
+def listing(names: Iterable[str], most: int = 10) -> str:
     """Some names, for a message."""
+    names = list(names)
     shown = ", ".join(map(repr, names[:most]))
     return f"{shown}, ..." if len(names) > most else shown or "none"

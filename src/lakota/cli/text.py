@@ -25,7 +25,7 @@ from ..frames import to_polars
 from ..schema import Schema
 from ..types import in_polars, type_name
 
-__all__ = ["from_text", "json_lines", "to_text"]
+__all__ = ["from_text", "inferred", "json_lines", "to_text"]
 
 DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d")
 TIMES = ("%H:%M:%S%.f", "%H:%M")
@@ -120,6 +120,23 @@ def from_text(frame: pl.DataFrame, schema: Schema, formats: Sequence[str] = ()) 
             column = _parsed(column, kind, type_name(schema[column.name].type), formats)
         columns.append(column)
     return pl.DataFrame(columns)
+
+
+def inferred(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame`, with columns of text that are all dates or all times as such.
+
+    >>> inferred(pl.DataFrame({"day": ["2014-7-1", "2014-7-12"]}))["day"].dtype
+    Date
+    """
+    return frame.with_columns(map(_dated, frame.select(pl.selectors.string()).iter_columns()))
+
+
+def _dated(column: pl.Series) -> pl.Series:
+    for kind in (pl.Date(), pl.Datetime("us")):
+        found = _values(column, kind, ())
+        if column.is_not_null().any() and found.is_null().equals(column.is_null()):
+            return found
+    return column
 
 
 def _parsed(

@@ -1,0 +1,222 @@
+"""Verbs that take in and give out whole files: import and export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import lakota
+
+from ..errors import InputError, LakotaError, NotFoundError
+from . import labels
+from .options import Author, Format, Message, complete_collection
+from .progress import bar
+from .shell import Shell, listing
+
+if TYPE_CHECKING:
+    from ..collection import Collection
+    from ..schema import Schema
+    from .formats import Reading
+
+__all__ = ["export", "import_"]
+
+STEM = "stem"
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--collection", "-c", autocompletion=complete_collection, show_default=False),
+]
+
+
+def export(
+    shell: Shell,
+    folder: Annotated[Path, typer.Argument(help="Where to; made if need be.")],
+    names: Only = None,
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", "--file-type", "-T", help="parquet, csv, ndjson, arrow."),
+    ] = "parquet",
+) -> None:
+    """Write collections to a folder: a folder for each, in it a file for each series.
+
+    lakota export backup --collection temperature --format csv
+    """
+    from . import folders
+
+    with bar(shell, "export") as tell:
+        counts = folders.export(labels.chosen(shell, names), folder, format, tell)
+    said = ", ".join(f"{label}: {n} series" for label, n in counts.items()) or "nothing"
+    shell.done(f"exported {said}", collections=counts)
+
+
+def import_(
+    shell: Shell,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Files, patterns, or one exported folder.")
+    ],
+    names: Only = None,
+    label: Annotated[
+        str,
+        typer.Option(
+            "--label", help="The series of a row: stem (the name of its file) or a column."
+        ),
+    ] = STEM,
+    index: Annotated[
+        list[str] | None,
+        typer.Option("--index", help="The index, if the collection is new.", show_default=False),
+    ] = None,
+    upsert: Annotated[
+        bool, typer.Option("--upsert", help="Change only the keys there are.")
+    ] = False,
+    only_changes: Annotated[
+        bool, typer.Option("--only-changes", help="Store only what differs.")
+    ] = False,
+    format: Format = None,
+    null: Annotated[
+        list[str] | None, typer.Option("--null", help="Text that is no value, as NA.")
+    ] = None,
+    dates: Annotated[
+        list[str] | None,
+        typer.Option("--date-format", help="How dates are written, as %d/%m/%Y."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
+    author: Author = None,
+    message: Message = "",
+) -> None:
+    """Write many files in one commit, or read back what export wrote.
+
+    lakota import "stations/*.csv" --collection weather --label stem --index date
+    """
+    from .formats import Reading
+
+    load = Load(
+        shell,
+        Reading(None, format, True, tuple(null or ()), tuple(dates or ())),
+        {"author": author, "message": message},
+        upsert,
+        only_changes,
+        dry_run,
+    )
+    if len(paths) == 1 and Path(paths[0]).is_dir():
+        _folder(load, Path(paths[0]), names or (), index or ())
+        return
+    if names is None or len(names) != 1:
+        raise InputError("import: expected one collection for these files, with -c")
+    files = _files(paths)
+    stem = label == STEM
+    clct = load.target(names[0], files, index or (), () if stem else (label,))
+    load.run(clct, {file: _stem(file) if stem else None for file in files}, label)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the options of `import` say."""
+
+    shell: Shell
+    reading: Reading
+    said: Mapping[str, Any]
+    upsert: bool
+    only_changes: bool
+    dry_run: bool
+
+    def target(
+        self, name: str, files: Sequence[str], index: Sequence[str], left_out: Sequence[str]
+    ) -> Collection:
+        """The collection to write to; a new one has the columns of the files."""
+        from .formats import known_schema
+
+        repo = self.shell.place
+        if name in repo:
+            return repo / name
+        if not index:
+            raise NotFoundError(
+                f"no collection {name!r}: make it with `lakota create`, or say with --index which "
+                "columns of the files are the index"
+            )
+        schema = known_schema([self.reading.read(file) for file in files], index, left_out)
+        return self.made(schema, name)
+
+    def made(self, schema: Schema, name: str) -> Collection:
+        """A new collection; of a dry run in memory."""
+        repo = lakota.Repo() if self.dry_run else self.shell.place
+        return repo.create_collection(schema, name, raise_if_exists=False)
+
+    def run(self, clct: Collection, files: Mapping[str, str | None], column: str = "") -> None:
+        """Write files in one commit. Each is a series, or says in a column which."""
+        reading = replace(self.reading, schema=clct.schema)
+        children: list[str] = []
+        with bar(self.shell, "import") as tell, suppress(Abandoned):
+            with clct.multi(**self.said) as batch:
+                for done, (file, label) in enumerate(files.items()):
+                    tell(done, len(files), label or file)
+                    self._put(clct, file, reading.read(file), label, column)
+                if self.dry_run:
+                    raise Abandoned
+            children = sorted({revision.child for revision in batch.revisions})
+        what = f"{len(files)} file{'s' * (len(files) != 1)} into {clct.label}"
+        said = f"would import {what}" if self.dry_run else f"imported {what}"
+        text = said if children or self.dry_run else f"nothing new for {clct.label}"
+        facts = {"files": len(files), "revisions": children}
+        self.shell.done(text, collection=clct.label, **facts)
+
+    def _put(self, clct: Collection, file: str, frame: Any, label: str | None, column: str) -> None:
+        try:
+            if label is None and self.upsert:
+                raise InputError("--upsert: expected a series for each file")
+            if label is None:
+                clct.write(frame, column, only_changes=self.only_changes)
+            elif self.upsert:
+                (clct / label).upsert(frame)
+            else:
+                (clct / label).write(frame, only_changes=self.only_changes)
+        except LakotaError as error:
+            raise type(error)(f"{file}: {error}") from error
+
+
+class Abandoned(Exception):
+    """The end of a dry run."""
+
+
+def _folder(load: Load, folder: Path, names: Sequence[str], index: Sequence[str]) -> None:
+    """Read back what `export` wrote, or folders like it."""
+    from .folders import found_in
+
+    found = {one.label: one for one in found_in(folder)}
+    unknown = sorted(set(names) - found.keys())
+    if unknown:
+        raise NotFoundError(f"{folder}: no collection {unknown[0]!r}; there are: {listing(found)}")
+    for label in names or found:
+        one = found[label]
+        files: dict[str, str | None] = {str(path): name for path, name in one.files.items()}
+        if one.schema is not None and label not in load.shell.place:
+            clct = load.made(one.schema, label)
+        else:
+            clct = load.target(label, list(files), index, ())
+        load.run(clct, files)
+
+
+def _files(paths: Sequence[str]) -> list[str]:
+    """The files that names and patterns stand for."""
+    found = []
+    for path in paths:
+        matched = (
+            [path] if path == "-" or Path(path).exists() else sorted(glob(path, recursive=True))
+        )
+        if not matched:
+            raise NotFoundError(f"{path}: no such file")
+        found.extend(matched)
+    return list(dict.fromkeys(found))
+
+
+def _stem(file: str) -> str:
+    from .folders import stem
+
+    if file == "-":
+        raise InputError("stdin has no name: say with --label which column names the series")
+    return stem(Path(file).name)

@@ -1,0 +1,127 @@
+"""Verbs that keep a repo small, quick and whole: check, pack, defrag, fold, trim, squash, gc."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from . import labels
+from .options import CollectionNames, DryRun, Grace
+from .progress import bar
+from .replicas import size
+from .shell import DAMAGED, Shell, safe
+
+__all__ = ["check", "defrag", "fold", "gc", "pack", "squash", "trim"]
+
+All = Annotated[bool, typer.Option("--all", "-a", help="All collections, as without names.")]
+
+
+def check(shell: Shell) -> int:
+    """Read and verify everything; exits with 4 if anything is damaged."""
+    with bar(shell, "check") as tell:
+        report = shell.repo.check(progress=tell)
+    if shell.json:
+        facts = {name: getattr(report, name) for name in ("revisions", "pages", "segments")}
+        damaged = [{"name": p.name, "what": p.what} for p in report.damaged]
+        print(json.dumps({**facts, "damaged": damaged, "strays": list(report.strays)}))
+        return 0 if report else DAMAGED
+    for problem in report.damaged:
+        print(safe(str(problem)))
+    for stray in report.strays:
+        shell.say(f"{stray}: none of the repo's; harmless")
+    checked = f"{report.revisions} revisions, {report.pages} pages, {report.segments} segments"
+    shell.say(f"{checked}: {f'{len(report.damaged)} damaged' if report.damaged else 'all whole'}")
+    return 0 if report else DAMAGED
+
+
+def pack(shell: Shell, names: CollectionNames = None) -> None:
+    """Store the same rows in fewer bytes."""
+    with bar(shell, "pack") as tell:
+        if names:
+            sizes = [clct.pack(progress=tell) for clct in labels.chosen(shell, names)]
+        else:
+            sizes = [shell.repo.pack(progress=tell)]
+    before, after = (sum(side) for side in zip(*sizes, strict=True))
+    shell.done(f"packed {size(before)} into {size(after)}", before=before, after=after)
+
+
+def defrag(
+    shell: Shell,
+    names: CollectionNames = None,
+    most: Annotated[int, typer.Option("--max-chunk", help="Pieces a series may lie in.")] = 4,
+    every: All = False,
+) -> None:
+    """Store series that lie in many pieces in one."""
+    made: list[str] = []
+    with bar(shell, "defrag") as tell:
+        found = labels.chosen(shell, names)
+        for done, clct in enumerate(found):
+            tell(done, len(found), clct.label)
+            made.extend(revision.child for revision in clct.defrag(most))
+    shell.done(f"made {len(made)} revisions" if made else "nothing to join", revisions=made)
+
+
+def fold(
+    shell: Shell,
+    names: CollectionNames,
+    before: Annotated[str, typer.Option("--before", "-b", help="A time or a revision.")],
+) -> None:
+    """Make upserts up to a moment part of the rows below them."""
+    made: list[str] = []
+    for clct in labels.chosen(shell, names):
+        made.extend(revision.child for revision in clct.fold(labels.moment(clct, before)))
+    shell.done(f"made {len(made)} revisions" if made else "nothing to fold", revisions=made)
+
+
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--before", "-b", help="A time, revision or tag; by default now.", show_default=False
+    ),
+]
+
+
+def trim(
+    shell: Shell,
+    names: CollectionNames = None,
+    before: Since = None,
+    every: All = False,
+    grace: Grace = 3600.0,
+    dry_run: DryRun = False,
+) -> None:
+    """Forget revisions that no read as of a moment or later needs; gc frees their space."""
+    counts: dict[str, int] = {}
+    for clct in labels.chosen(shell, names):
+        when = labels.moment(clct, before)
+        counts[clct.label] = clct.trim(when, grace=grace, dry_run=dry_run)
+    would = "would forget" if dry_run else "forgot"
+    shell.done(f"{would} {sum(counts.values())} revisions", revisions=counts)
+
+
+def squash(
+    shell: Shell,
+    names: CollectionNames = None,
+    before: Since = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Forget nothing.")] = False,
+    most: Annotated[int, typer.Option("--max-chunk", help="Pieces a series may lie in.")] = 4,
+    grace: Grace = 3600.0,
+) -> None:
+    """Defragment, then trim."""
+    if keep and before is not None:
+        raise InputError("--keep and --before: expected one of them")
+    made: list[str] = []
+    for clct in labels.chosen(shell, names):
+        what: Any = False if keep else labels.moment(clct, before)
+        made.extend(revision.child for revision in clct.squash(what, most, grace=grace))
+    shell.done("squashed", revisions=made)
+
+
+def gc(shell: Shell, grace: Grace = 3600.0, dry_run: DryRun = False) -> None:
+    """Delete what no revision refers to."""
+    with bar(shell, "gc") as tell:
+        found = shell.repo.gc(grace=grace, dry_run=dry_run, progress=tell)
+    said = f"{'would delete' if dry_run else 'deleted'} {found.objects} objects"
+    shell.done(f"{said}, {size(found.bytes)}", objects=found.objects, bytes=found.bytes)
