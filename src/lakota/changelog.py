@@ -63,7 +63,7 @@ SETTLE = 0.05
 
 ATTEMPTS = 5
 """Listings in a row that may be disturbed by others who move revisions."""
-LOOSE = 512
+LOOSE = 256
 """Revisions with files of their own, above which `tidy` moves some."""
 KEEP = 64
 """The latest ones, which `tidy` leaves where they are."""
@@ -327,10 +327,13 @@ class Changelog:
         Archives that are not much larger go into the new one, so there are few, and a revision is
         moved O(log n) times. Any number of processes may do this at once, beside anything else.
         """
+        # Whether there is anything to do need not be known exactly.
+        if self._names and self._is_tidy(loose):
+            return 0
         history = self.history()
         with self._lock:
             names, archives = self._names, dict(self._archives)
-        if len(names) - len(archives) <= loose and len(archives) <= ARCHIVES:
+        if self._is_tidy(loose):
             return 0
         own = sorted(_edges(names), key=lambda edge: edge[1])
         spared = {*history.heads, *(child for _, child in own[len(own) - keep :])}
@@ -359,6 +362,10 @@ class Changelog:
         self.store.delete([f"{self.folder}/{name}" for name in sources])
         self.refresh()
         return len(moving)
+
+    def _is_tidy(self, loose: int) -> bool:
+        archives = len(self._archives)
+        return len(self._names) - archives <= loose and archives <= ARCHIVES
 
     def _records(self, edges: Iterable[Edge]) -> dict[Edge, Record]:
         """What revisions in files of their own say."""

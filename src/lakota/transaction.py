@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, takewhile
 from typing import Any
 
@@ -208,12 +209,15 @@ def publish(
 def default_author() -> str:
     """`LAKOTA_AUTHOR`, or the name that the system has for the user."""
     name = os.environ.get("LAKOTA_AUTHOR")
-    if name is None:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError, ImportError):
-            name = ""
-    return name
+    return _user() if name is None else name
+
+
+@cache
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
 
 
 def check_about(author: object, message: object) -> None:
