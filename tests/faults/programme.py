@@ -1,0 +1,112 @@
+"""The parts of the programme, and how a part is run: so many trials, in so many processes, for so
+long at most, and a table of what was tried and what was lost."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+MOST_LOSSES = 10
+"""After so many there is enough to look at."""
+
+
+@dataclass
+class Tally:
+    """What was tried, by kind, and what was lost: a text each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    losses: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: trials with numbers, each of which may be run alone."""
+
+    name: str
+    demand: str
+    """What must hold."""
+    short: int
+    """Trials in `make test`."""
+    long: int
+    """Trials in `make faults`, if the time is enough."""
+    share: int
+    """Of the hour, in minutes."""
+
+    @property
+    def trial(self) -> Callable[[int, Tally], None]:
+        """Does the trial of that number; raises if something was lost."""
+        found: Callable[[int, Tally], None] = importlib.import_module(f".{self.name}", __package__).trial
+        return found
+
+    @property
+    def absent(self) -> str:
+        """Why it cannot run here; empty if it can."""
+        module = importlib.import_module(f".{self.name}", __package__)
+        return str(getattr(module, "absent", lambda: "")())
+
+
+PARTS = {
+    part.name: part
+    for part in [
+        Part("simulator", "no write lost, no half revision, all laws, runs repeat", 500, 200_000, 20),
+    ]
+}
+
+
+@dataclass
+class Outcome:
+    """What became of one part."""
+
+    part: Part
+    trials: int
+    tally: Tally
+    seconds: float
+    skipped: str = ""
+
+    def row(self) -> str:
+        if self.skipped:
+            return f"{self.part.name:<10} skipped: {self.skipped}"
+        tried = ", ".join(f"{n:,} {what}" for what, n in self.tally.counts.most_common())
+        lost = len(self.tally.losses)
+        return f"{self.part.name:<10} {self.trials:>8,} {self.seconds:>7.0f} s {lost:>5}  {tried}"
+
+
+HEADING = f"{'part':<10} {'trials':>8} {'time':>9} {'lost':>5}  tried"
+
+
+def run(part: Part, numbers: Iterable[int], seconds: float) -> Outcome:
+    """Run trials until `seconds` have passed, in this process."""
+    begun = time.monotonic()
+    if part.absent:
+        return Outcome(part, 0, Tally(), 0.0, part.absent)
+    tally, trials = Tally(), 0
+    for number in numbers:
+        if time.monotonic() - begun > seconds or len(tally.losses) >= MOST_LOSSES:
+            break
+        trials += 1
+        try:
+            part.trial(number, tally)
+        except Exception as error:
+            where = "".join(traceback.format_exception(error))
+            tally.losses.append(f"{part.name} {number}: {error}\n{where}")
+    return Outcome(part, trials, tally, time.monotonic() - begun)
+
+
+def run_apart(part: Part, trials: int, seconds: float, workers: int, first: int = 0) -> Outcome:
+    """Run trials in processes of their own."""
+    context = multiprocessing.get_context("spawn")
+    begun = time.monotonic()
+    with context.Pool(workers) as pool:
+        shares = [range(first + n, first + trials, workers) for n in range(workers)]
+        outcomes = pool.starmap(run, [(part, share, seconds) for share in shares])
+    tally = Tally()
+    for outcome in outcomes:
+        tally.counts.update(outcome.tally.counts)
+        tally.losses.extend(outcome.tally.losses)
+    done = sum(outcome.trials for outcome in outcomes)
+    return Outcome(part, done, tally, time.monotonic() - begun, outcomes[0].skipped)
