@@ -6,13 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help demo test test-long bench format clean
+.PHONY: help demo test test-long faults mutation bench format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       install into $(VENV) and run examples/demo.py"
 	@echo "make test       format, lint, types and tests"
 	@echo "make test-long  the tests with many more examples, and those marked long"
+	@echo "make faults     what may go wrong, for an hour; PART=simulator alone, MINUTES=10"
+	@echo "make mutation   mutmut on the modules that decide what is visible: hours"
 	@echo "make bench      benchmarks/run.py"
 	@echo "make format     format and fix what can be fixed"
 	@echo "make clean      remove $(VENV), caches and builds"
@@ -28,6 +30,19 @@ test: $(VENV)/installed-dev
 
 test-long: $(VENV)/installed-dev
 	LAKOTA_PROFILE=long $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "long or not long"
+
+# One part alone with PART=simulator, one trial of it with NUMBER=123; see docs/reliability.md.
+PART ?=
+MINUTES ?= 60
+NUMBER ?=
+faults: $(VENV)/installed-dev
+	PYTHONPATH=tests $(BIN)/python -m faults $(PART) --minutes $(MINUTES) \
+	    $(if $(NUMBER),--only $(NUMBER))
+
+mutation: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8'
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/run.py

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from bucket_kit import Bucket, serving
+from faults.programme import HEADING, PARTS, Outcome
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", deadline=None)
@@ -24,3 +27,18 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     """A bucket of a real server."""
     with serving(tmp_path_factory.mktemp("s3") / "log") as endpoint:
         yield Bucket(endpoint, "bucket")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the fault programme tried, and what was lost."""
+    parts: dict[str, list[Any]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, told in report.user_properties:
+                if name.startswith("faults "):
+                    parts.setdefault(name.removeprefix("faults "), []).append(json.loads(told))
+    if parts:
+        terminalreporter.section("fault programme, short form")
+        terminalreporter.line(HEADING)
+    for name, told in parts.items():
+        terminalreporter.line(Outcome.joined(PARTS[name], told).row())

@@ -266,6 +266,16 @@ class StoreSuite:
         assert store.get("a/same").to_pybytes() in versions
         assert contents(store, "a") == {"a/same"}
 
+    def test_expire_takes_what_is_old_and_leaves_what_was_renewed(self, store: Store) -> None:
+        for name in ("a/old", "a/new", "b/old"):
+            store.put(name, b"x")
+        time.sleep(1.1)  # some stores tell the age in whole seconds
+        (at,) = (info.modified for info in store.list("a") if info.name == "a/old")
+        store.put("a/new", b"x")
+        store.expire(["a/old", "a/new", "a/none", "b/old"], at + 0.5)
+        assert contents(store, "") == {"a/new"}
+        assert store.get("a/new").to_pybytes() == b"x"
+
     def test_sweep_takes_no_object(self, store: Store) -> None:
         store.put("a/b", b"x")
         assert store.sweep(time.time() + 1_000) == 0

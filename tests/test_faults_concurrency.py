@@ -74,6 +74,28 @@ def create(folder: str, n: int) -> None:
     (own / "s").write(numbers(n, n + 1))
 
 
+def test_a_collection_that_two_create_at_one_moment_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the other one comes between a look whether it is there and the choice of its id."""
+    one, two = Repo(tmp_path), Repo(tmp_path)
+    load, looks = one._registry._load, 0
+
+    def meddled() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            (two.create_collection(SCHEMA, "c") / "s").write(numbers(0, 3))
+        load()
+
+    monkeypatch.setattr(one._registry, "_load", meddled)
+    clct = one.create_collection(SCHEMA, "c", raise_if_exists=False)
+    assert looks > 2
+    assert clct.id == (two / "c").id
+    one.merge()
+    assert content(one) == {"c": {"s": [(n, float(n)) for n in range(3)]}}
+
+
 def test_two_handles_that_alternate_see_each_others_writes_at_once(tmp_path: Path) -> None:
     Repo(tmp_path).create_collection(SCHEMA, "c")
     handles = [Repo(tmp_path) / "c" / "s" for _ in range(2)]

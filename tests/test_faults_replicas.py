@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 from fault_kit import SCHEMA, content, intact, numbers, rows, tree
 
-from lakota import Clock, Repo, Schema, SchemaError
+from lakota import Clock, Repo, Schema, SchemaError, sync
 
 HOUR = 3_600_000_000_000
 
@@ -279,6 +280,39 @@ def test_a_pull_from_a_repo_that_was_trimmed_and_collected_works(tmp_path: Path)
         target.merge()
         assert rows(target / "c" / "s") == [(n, n + 5.0) for n in range(1000)]
         assert intact(target)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_pull_while_one_side_forgets_and_collects_loses_nothing(
+    side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = Repo(), Repo()
+    series = source.create_collection(SCHEMA, "c") / "s"
+    series.write(numbers(0, 1000))
+    target.pull(source)
+    (target / "c" / "s").write(numbers(0, 1000, 0.5))  # what came from the source can be forgotten
+    (source / "c" / "t").write(numbers(0, 3))
+    series.write(numbers(2000, 2003))
+    forgetful = Repo({"source": source, "target": target}[side].store)
+    copy = sync._copy_objects
+    times = 0
+
+    def forgets(*args: Any) -> None:
+        nonlocal times
+        times += 1
+        copy(*args)
+        if times == 1:
+            assert (forgetful / "c").trim(grace=0.2) > 0
+            assert forgetful.gc(grace=0.2).objects > 0
+
+    time.sleep(0.3)  # all is older than the grace now
+    monkeypatch.setattr(sync, "_copy_objects", forgets)
+    (target / "c").pull(source / "c")
+    assert times >= 2
+    assert intact(Repo(target.store))
+    (target / "c").merge()
+    assert rows(target / "c" / "t") == [(n, float(n)) for n in range(3)]
+    assert len(rows(target / "c" / "s")) == 1003
 
 
 def test_history_that_was_trimmed_does_not_come_back_with_a_pull() -> None:

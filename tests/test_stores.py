@@ -452,6 +452,49 @@ def test_sweep_takes_old_temporary_files_only(tmp_path: Path) -> None:
     assert files(tmp_path) == [".tmp-fedcba9876543210", "a/.tmp-notours", "a/b"]
 
 
+def test_a_put_while_a_collector_deletes_the_old_object_of_that_name_is_not_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, writer = LocalStore(tmp_path), LocalStore(tmp_path)
+    store.put("a/b", b"old")
+    os.utime(tmp_path / "a" / "b", (0, 0))
+    replace, stat = os.replace, os.stat
+    seen = []
+
+    def put_first(source: str, target: str) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        writer.put("a/b", b"new")
+        monkeypatch.setattr(os, "stat", read_first)
+        replace(source, target)
+
+    def read_first(path: Any, **options: Any) -> os.stat_result:
+        monkeypatch.setattr(os, "stat", stat)
+        seen.append(writer.get("a/b").to_pybytes())
+        assert writer.exists("a/b")
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "replace", put_first)
+    store.expire(["a/b"], time.time() - 1000)
+    assert seen == [b"new"]
+    assert writer.get("a/b").to_pybytes() == b"new"
+
+
+@pytest.mark.parametrize("put_again", [False, True])
+def test_what_a_collector_was_about_to_delete_when_it_died_is_still_there(
+    tmp_path: Path, put_again: bool
+) -> None:
+    store = LocalStore(tmp_path)
+    store.put("a/b", b"x")
+    (tmp_path / "a" / "b").rename(tmp_path / "a" / ".gone-b")
+    assert store.get("a/b").to_pybytes() == b"x"
+    assert contents(store, "") == set()
+    if put_again:
+        store.put("a/b", b"y")
+    assert store.sweep(0) == 0
+    assert store.get("a/b").to_pybytes() == (b"y" if put_again else b"x")
+    assert os.listdir(tmp_path / "a") == ["b"]
+
+
 def test_the_store_stays_where_it_is_when_the_process_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ What may go is listed first and what is in use is looked for afterwards, in ever
 the store has, whether the registry knows it or not; so a commit, which stores its objects before
 its revision, is seen one way or the other. Only objects older than the grace period go, and both
 looks are taken again right before anything is deleted, since a transfer may have renewed an
-object meanwhile because it relies on it.
+object meanwhile because it relies on it. The store looks once more, object by object.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def collect(
     tell(3, STEPS, "deleting")
     # Durably one after the other: whatever is left refers only to what is there.
     for group in (stale, pages, segments):
-        objects.store.delete([info.name for info in group])
+        objects.store.expire([info.name for info in group], limit)
     objects.store.sweep(limit)
     objects.forget()
     tell(STEPS, STEPS, "deleting")

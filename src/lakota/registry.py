@@ -15,7 +15,7 @@ collection, and one that is made again after its deletion starts empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -73,12 +73,7 @@ class Registry:
         had it first keeps it, and the others are shown as `label~id` until they are renamed.
         """
         self._load()
-        found: dict[str, Entry] = {}
-        claims = [e for e in self._known.values() if e.id not in self._deleted]
-        for entry in sorted(claims, key=lambda e: (e.stamp, e.id)):
-            label = entry.label if entry.label not in found else f"{entry.label}~{entry.id[:8]}"
-            found[label] = entry
-        return dict(sorted(found.items()))
+        return _live(self._known, self._deleted)
 
     def known(self) -> dict[str, Entry]:
         """Every collection that ever was, by id."""
@@ -124,13 +119,15 @@ class Registry:
         ]
         self._write(COLUMN, rows, message)
 
-    def new_id(self, label: str) -> str:
-        """The id of a collection to be made with that label."""
+    def look(self, labels: Iterable[str]) -> tuple[dict[str, Entry], dict[str, str]]:
+        """The collections as `live` gives them, and the ids with which those of `labels` that are
+        not among them are to be made. Both are of one look: if another process makes one at this
+        moment, the two make the same."""
         self._load()
-        found = xxhash.xxh3_128_hexdigest(label.encode())
-        while found in self._known or found in self._deleted:
-            found = xxhash.xxh3_128_hexdigest(f"{label}\0{found}".encode())
-        return found
+        known, deleted = self._known, self._deleted
+        live = _live(known, deleted)
+        taken = known.keys() | deleted.keys()
+        return live, {label: _new_id(label, taken) for label in labels if label not in live}
 
     def put(self, entries: Iterable[Entry], message: str) -> None:
         """Write rows of collections, in one commit."""
@@ -175,3 +172,19 @@ class Registry:
         ]
         found = zip(table.to_pylist(), stamps, strict=True)
         return {row["id"]: Entry(**row, stamp=stamp) for row, stamp in found}
+
+
+def _live(known: Mapping[str, Entry], deleted: Container[str]) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    claims = [e for e in known.values() if e.id not in deleted]
+    for entry in sorted(claims, key=lambda e: (e.stamp, e.id)):
+        label = entry.label if entry.label not in found else f"{entry.label}~{entry.id[:8]}"
+        found[label] = entry
+    return dict(sorted(found.items()))
+
+
+def _new_id(label: str, taken: Container[str]) -> str:
+    found = xxhash.xxh3_128_hexdigest(label.encode())
+    while found in taken:
+        found = xxhash.xxh3_128_hexdigest(f"{label}\0{found}".encode())
+    return found

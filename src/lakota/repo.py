@@ -163,12 +163,13 @@ class Repo:
             )
         if not labels:
             raise InputError("create_collection: expected one or more labels after the schema")
-        live = self._registry.live()
+        wanted = list(dict.fromkeys(map(check_label, labels)))
+        live, ids = self._registry.look(wanted)
         new: list[Entry] = []
-        for label in dict.fromkeys(map(check_label, labels)):
+        for label in wanted:
             entry = live.get(label)
             if entry is None:
-                new.append(Entry(self._registry.new_id(label), label, schema.dumps(), "{}", 0))
+                new.append(Entry(ids[label], label, schema.dumps(), "{}", 0))
             elif raise_if_exists:
                 raise AlreadyExistsError(
                     f"collection {label!r} exists: open it with repo.collection({label!r}), or "

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .changelog import KEEP, LOOSE, PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
 from .digest import Digest
-from .errors import DamagedError
+from .errors import DamagedError, ObjectMissingError
 from .evolution import widens
 from .extent import NOWHERE
 from .manifest import EMPTY, Manifest, news
@@ -27,6 +27,8 @@ from .site import Site
 
 __all__ = ["pull"]
 
+ATTEMPTS = 5
+"""Times that a pull begins, if the source forgets revisions that it is about to copy."""
 REVISIONS_AT_ONCE = 64
 WORKERS = 4
 
@@ -40,7 +42,31 @@ def pull(
     Raises `DamagedError`, naming the object, if the source is damaged; what was complete by then
     is there, nothing else is visible.
     """
-    have, offered = target.changelog.history(), source.changelog.history()
+    copied: list[Edge] = []
+    for _ in range(ATTEMPTS):
+        offered = source.changelog.history()
+        try:
+            _pull(target, source, offered, shallow, progress, copied)
+            break
+        except (MissingObjectError, ObjectMissingError):
+            source.changelog.refresh()
+            if offered.edges <= source.changelog.history().edges:
+                raise  # nothing was trimmed meanwhile: it is lost
+    else:
+        _pull(target, source, source.changelog.history(), shallow, progress, copied)
+    return sorted(copied, key=lambda edge: (edge[1], edge[0]))
+
+
+def _pull(
+    target: Site,
+    source: Site,
+    offered: History,
+    shallow: bool,
+    progress: Progress | None,
+    copied: list[Edge],
+) -> None:
+    """One attempt; `copied` grows by the edges that are there then."""
+    have = target.changelog.history()
     wanted = sorted(
         _missing(have, offered, target.changelog.trimmed(), shallow), key=lambda e: (e[1], e[0])
     )
@@ -58,11 +84,15 @@ def pull(
         documents = {edge: source.changelog.read(edge) for edge in edges}
         (target.changelog.archive if archived else target.changelog.write)(documents)
         at += len(edges)
+        copied.extend(edges)
         if progress is not None:
             progress(at, len(wanted), "revisions")
+    trimmed = have.children - target.changelog.history().children
+    again = [edge for edge in wanted if edge[0] in trimmed]
+    if again:  # what they share with what was trimmed meanwhile may have been collected
+        _copy_objects(target, source, again, set(), set(), None)
     if many >= LOOSE:
         target.changelog.tidy()
-    return wanted
 
 
 def _missing(have: History, offered: History, trimmed: int, shallow: bool) -> set[Edge]:

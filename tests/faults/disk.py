@@ -4,6 +4,7 @@ delayed, fail, be torn, or be the last one before a crash.
 It keeps two states. What processes see, and what a power loss leaves: the bytes of a file that was
 flushed, and the names of a folder that was flushed. Of everything else a loss takes what it likes,
 in any order: a name without its bytes, bytes in part, the later of two renames without the earlier.
+A rename it takes as a whole.
 """
 
 from __future__ import annotations
@@ -40,6 +41,16 @@ class Node:
     names: dict[str, Node] = field(default_factory=dict)
     kept: dict[str, Node] = field(default_factory=dict)
     """What a power loss leaves of the names for certain."""
+    pending: list[dict[str, Node | None]] = field(default_factory=list)
+    """Changes of names since then, each of which a loss takes or leaves as a whole."""
+
+    def rename(self, changes: dict[str, Node | None]) -> None:
+        for name, node in changes.items():
+            if node is None:
+                del self.names[name]
+            else:
+                self.names[name] = node
+        self.pending.append(changes)
 
     @property
     def is_folder(self) -> bool:
@@ -76,6 +87,7 @@ class Disk:
             isfile=lambda path: (node := self._find(path)) is not None and not node.is_folder,
             exists=lambda path: self._find(path) is not None,
             lexists=lambda path: self._find(path) is not None,
+            split=posixpath.split,
         )
 
     # ---- Calls of the system
@@ -87,7 +99,8 @@ class Disk:
             if node is not None:
                 raise _error(errno.EEXIST, path)
             folder, name = self._above(path)
-            node = folder.names[name] = self._node(b"")
+            node = self._node(b"")
+            folder.rename({name: node})
             self._touch(folder)
             self.after()
         elif node is None:
@@ -124,7 +137,7 @@ class Disk:
         node, path = self._files[descriptor]
         self._step("flush", path)
         if node.is_folder:
-            node.kept = dict(node.names)
+            node.kept, node.pending = dict(node.names), []
         else:
             node.flushed = node.data
         self.after()
@@ -138,8 +151,8 @@ class Disk:
         if name not in above.names:
             raise _error(errno.ENOENT, source)
         folder, other = self._above(target)
-        folder.names[other] = above.names.pop(name)
-        self._touch(above)
+        assert folder is above  # all that a store needs
+        folder.rename({name: None, other: above.names[name]})
         self._touch(folder)
         self.after()
 
@@ -150,7 +163,7 @@ class Disk:
         folder, name = self._above(path)
         if name not in folder.names:
             raise _error(errno.ENOENT, path)
-        del folder.names[name]
+        folder.rename({name: None})
         self._touch(folder)
         self.after()
 
@@ -184,7 +197,7 @@ class Disk:
         folder, name = self._above(path)
         if name in folder.names:
             raise _error(errno.EEXIST, path)
-        folder.names[name] = self._node(None)
+        folder.rename({name: self._node(None)})
         self._touch(folder)
         self.after()
 
@@ -206,8 +219,7 @@ class Disk:
         """Leave of the folder `path` what was flushed, and of the rest what chance leaves."""
         above, name = self._above(path)
         if name in above.names:
-            above.names = {**above.names, name: self._after_loss(above.names[name])}
-            above.kept = {**above.kept, name: above.names[name]}
+            above.names[name] = self._after_loss(above.names[name])
 
     def _after_loss(self, node: Node) -> Node:
         if not node.is_folder:
@@ -216,12 +228,11 @@ class Disk:
                 cut = self.rng.randint(0, len(data))
                 data = self.rng.choice([flushed, data[:cut], data[:cut] + bytes(len(data) - cut)])
             return Node(node.number, data, data, node.changed)
-        left: dict[str, Node] = {}
-        for name in sorted({*node.names, *node.kept}):
-            choices = [node.kept.get(name), node.names.get(name)]
-            found = choices[0] if choices[0] is choices[1] else self.rng.choice(choices)
-            if found is not None:
-                left[name] = self._after_loss(found)
+        found: dict[str, Node | None] = dict(node.kept)
+        for changes in node.pending:
+            if self.rng.random() < 0.5:
+                found.update(changes)
+        left = {name: self._after_loss(below) for name, below in found.items() if below}
         return Node(node.number, None, None, node.changed, left, dict(left))
 
     def files(self, path: str) -> dict[str, bytes]:

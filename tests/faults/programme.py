@@ -8,8 +8,9 @@ import multiprocessing
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 MOST_LOSSES = 10
 """After so many there is enough to look at."""
@@ -40,20 +41,23 @@ class Part:
     @property
     def trial(self) -> Callable[[int, Tally], None]:
         """Does the trial of that number; raises if something was lost."""
-        found: Callable[[int, Tally], None] = importlib.import_module(f".{self.name}", __package__).trial
+        found: Callable[[int, Tally], None] = self._module.trial
         return found
+
+    @property
+    def _module(self) -> Any:
+        return importlib.import_module(f".{self.name}", __package__)
 
     @property
     def absent(self) -> str:
         """Why it cannot run here; empty if it can."""
-        module = importlib.import_module(f".{self.name}", __package__)
-        return str(getattr(module, "absent", lambda: "")())
+        return str(getattr(self._module, "absent", lambda: "")())
 
 
 PARTS = {
     part.name: part
     for part in [
-        Part("simulator", "no write lost, no half revision, all laws, runs repeat", 500, 200_000, 20),
+        Part("simulator", "no write lost, no half revision, runs repeat", 500, 200_000, 20),
     ]
 }
 
@@ -67,6 +71,25 @@ class Outcome:
     tally: Tally
     seconds: float
     skipped: str = ""
+
+    @classmethod
+    def joined(cls, part: Part, told: Iterable[Mapping[str, Any]]) -> Outcome:
+        """The outcome of several shares of one part, from what `told` gives of each."""
+        whole = cls(part, 0, Tally(), 0.0)
+        for share in told:
+            whole.trials += share["trials"]
+            whole.seconds += share["seconds"]
+            whole.tally.counts.update(share["counts"])
+            whole.tally.losses.extend(share["losses"])
+        return whole
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "trials": self.trials,
+            "seconds": self.seconds,
+            "counts": self.tally.counts,
+            "losses": self.tally.losses,
+        }
 
     def row(self) -> str:
         if self.skipped:
@@ -104,9 +127,6 @@ def run_apart(part: Part, trials: int, seconds: float, workers: int, first: int 
     with context.Pool(workers) as pool:
         shares = [range(first + n, first + trials, workers) for n in range(workers)]
         outcomes = pool.starmap(run, [(part, share, seconds) for share in shares])
-    tally = Tally()
-    for outcome in outcomes:
-        tally.counts.update(outcome.tally.counts)
-        tally.losses.extend(outcome.tally.losses)
-    done = sum(outcome.trials for outcome in outcomes)
-    return Outcome(part, done, tally, time.monotonic() - begun, outcomes[0].skipped)
+    whole = Outcome.joined(part, [outcome.told() for outcome in outcomes])
+    whole.seconds, whole.skipped = time.monotonic() - begun, outcomes[0].skipped
+    return whole

@@ -35,7 +35,17 @@ import xxhash
 from model import KINDS, LABELS, SIZES, START, VALUES, Oracle, Write, Writes, rows_of, sizes
 
 import lakota.gc
-from lakota import Clock, Collection, Repo, StoreError, changelog, maintain, sync, transaction
+from lakota import (
+    Clock,
+    Collection,
+    Repo,
+    StoreError,
+    archive,
+    changelog,
+    maintain,
+    sync,
+    transaction,
+)
 from lakota.changelog import PHI, Changelog, History
 from lakota.store import local
 
@@ -99,6 +109,8 @@ class World:
         self.parents: dict[str, set[str]] = {PHI: set()}
         self.orders: dict[str, list[Write]] = {}
         """What was written under each message."""
+        self.bounds: dict[Callable[..., bool], tuple[Any, Any]] = {}
+        """The first and the last key of each region."""
         self.holders: dict[str, Repo] = {}
         """For each message, a repo that has its revision."""
         self.contained: dict[str, frozenset[str]] = {PHI: frozenset()}
@@ -362,6 +374,7 @@ class World:
                 rows = []  # a deletion
             columns = ("v",) if kind == "cells" else VALUES
             region = partial(_between, first, last)
+            self.bounds[region] = first, last
             way = "upsert" if kind == "cells" else kind
             made.append(Write(rng.choice(LABELS), region, tuple(rows), way, columns))
         return f"write {self.numbers}", made
@@ -375,7 +388,7 @@ class World:
         if write.kind == "upsert":
             chosen = {n: c for n, c in columns.items() if n == "k" or n in write.columns}
             return series.upsert(chosen, **options)
-        first, last = write.region.args  # type: ignore[attr-defined]
+        first, last = self.bounds[write.region]
         if not write.rows:
             return series.delete(first, last, **options)
         return series.write(columns, **options)
@@ -387,7 +400,9 @@ class World:
         how = self.rng.choice(["newest", "merged", "past"])
         options: dict[str, Any] = {"merged": how == "merged"}
         children = sorted(clct.changelog.history().children)
-        if how == "past" and children:
+        if how == "past":
+            if not children:
+                return
             options = {"as_of": self.rng.choice(children)}
         me.listings.clear()
         try:
@@ -396,12 +411,10 @@ class World:
             if how == "past":  # trimmed meanwhile
                 return
             raise
-        possible = [
-            {options["as_of"]} if how == "past" and children else h.heads[-1:]
-            if how != "merged" else h.heads
-            for h in me.listings
-        ]
-        if not any(found == self.content(self.among(tuple(heads))).get(label, []) for heads in possible):
+        possible = {h.heads if how == "merged" else h.heads[-1:] for h in me.listings}
+        if "as_of" in options:
+            possible = {(options["as_of"],)}
+        if not any(found == self.content(self.among(h)).get(label, []) for h in possible):
             raise Violation(f"seed {self.seed}: read {found} of {label} at {me.place}, {options}")
 
     def exchange(self, me: Process) -> None:
@@ -427,7 +440,8 @@ class World:
     def settle(self) -> None:
         """Nothing fails any more: all is there, everywhere, after pulls and merges."""
         self.now += 2 * GRACE
-        repos = {place: Repo(place, clock=Clock(now=partial(self.wall, 0))) for place in self.places}
+        clock = Clock(now=partial(self.wall, 0))
+        repos = {place: Repo(place, clock=clock) for place in self.places}
         everything: frozenset[str] = frozenset()
         for place, repo in repos.items():
             clct = repo.create_collection(KIND.schema, "c", raise_if_exists=False)
@@ -473,8 +487,12 @@ class World:
     @contextmanager
     def simulated(self) -> Iterator[None]:
         """The store, the clock and the threads of the package are those of this world."""
-        clock = SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now)
-        history, write = Changelog.history, Changelog.write
+        clock = SimpleNamespace(
+            time=lambda: self.now,
+            monotonic=lambda: self.now,
+            time_ns=lambda: int(self.now * 1e9),
+        )
+        history = Changelog.history
 
         def listing(log: Changelog) -> History:
             found = history(log)
@@ -483,12 +501,15 @@ class World:
                 me.listings.append(found)
             return found
 
-        def writing(log: Changelog, documents: Any) -> None:
-            if _is_data(log):
-                owner = Repo.__new__(Repo) if self.current is None else self.current.repo
-                for edge, document in documents.items():
-                    self.meant(edge, dict(document), owner)
-            write(log, documents)
+        def telling(act: Any) -> Any:
+            def told(log: Changelog, documents: Any) -> None:
+                if _is_data(log):
+                    owner = Repo.__new__(Repo) if self.current is None else self.current.repo
+                    for edge, document in documents.items():
+                        self.meant(edge, dict(document), owner)
+                act(log, documents)
+
+            return told
 
         with ExitStack() as stack:
             put = stack.enter_context
@@ -501,7 +522,11 @@ class World:
             put(patch.object(local, "os", self.disk))
             put(patch.object(local, "open", self.disk.open_file, create=True))
             put(patch.object(Changelog, "history", listing))
-            put(patch.object(Changelog, "write", writing))
+            put(patch.object(Changelog, "write", telling(Changelog.write)))
+            put(patch.object(Changelog, "archive", telling(Changelog.archive)))
+            put(patch.object(archive, "os", self.disk))
+            put(patch.object(changelog, "TIER", self.rng.choice([1, 2, 4])))
+            put(patch.object(changelog, "ARCHIVES", self.rng.choice([1, 2, 24])))
             # Each process has one thread, and no lock in common with another.
             put(patch.object(Changelog, "writing", lambda log: nullcontext()))
             yield
@@ -535,6 +560,12 @@ def _collect(world: World, me: Process) -> None:
     me.repo.gc(grace=GRACE)
 
 
+def _tidy(world: World, me: Process) -> None:
+    """What a commit does once there are many revisions."""
+    log = me.clct().changelog if world.rng.random() < 0.7 else me.repo._registry.site.changelog
+    log.tidy(world.rng.randint(0, 6), world.rng.randint(0, 3))
+
+
 OPERATIONS: list[tuple[str, Callable[[World, Process], None]]] = [
     *[("writes", World.write)] * 8,
     *[("reads", World.read)] * 5,
@@ -544,6 +575,7 @@ OPERATIONS: list[tuple[str, Callable[[World, Process], None]]] = [
     ("packs", _pack),
     ("trims", _trim),
     ("gcs", _collect),
+    *[("tidies", _tidy)] * 2,
 ]
 
 

@@ -14,6 +14,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -132,6 +133,14 @@ class Store(ABC):
         """Delete, in the order given; those that are not there are passed over. Durable on
         return, but within one call a power loss may undo some and not others: where the order
         must survive it, make several calls."""
+
+    def expire(self, names: Iterable[str], older_than: float) -> None:
+        """Delete as `delete` does, but leave those that were put or touched since `older_than`
+        (seconds since the epoch): somebody relies on them. A store that can looks at the age in
+        the very moment; by default moments lie between, in which a put may be undone."""
+        for folder, some in groupby(sorted(names), lambda name: name.rpartition("/")[0]):
+            old = {info.name for info in self.list(folder) if info.modified < older_than}
+            self.delete([name for name in some if name in old])
 
     @abstractmethod
     def touch(self, name: str) -> bool:

@@ -6,6 +6,9 @@ object, and on return it is there for good, whatever happens to the process or t
 `durability="os"` leaves out the flushes: still whole for every process, but for the operating
 system to bring to the disk, and a power loss may take or tear what was written last.
 
+A collector first renames what it deletes to `.gone-<name>`, and looks at its age there: if a writer
+has put it anew meanwhile, it goes back. Until then, reads find it under that name.
+
 Reads never see a file change: a replacement is another file, and whoever has mapped the old one
 keeps it. Only plain files are objects; the root may be a symbolic link, folders below it not.
 """
@@ -18,9 +21,10 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Literal
 
 import pyarrow as pa
@@ -40,6 +44,7 @@ _READ_AT_MOST = 256 * 1024
 _WRITERS = 8
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")
+_GONE = ".gone-"
 
 # What the system says where no file has that name: nothing there, or a folder, or a file above.
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -80,12 +85,11 @@ class LocalStore(Store):
     def get(self, name: str) -> pa.Buffer:
         path = self._path(name)
         try:
-            with open(path, "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > _READ_AT_MOST:
-                    with suppress(OSError):  # no mapping left, or a file system without any
-                        return pa.py_buffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
-                return pa.py_buffer(file.readall())
+            # A collector that has just taken it aside may put it back.
+            for place in (path, _aside(path)):
+                with suppress(*_ABSENT):
+                    return _read(place)
+            return _read(path)
         except _ABSENT as error:
             raise self._missing(name) from error
         except OSError as error:
@@ -134,8 +138,9 @@ class LocalStore(Store):
     def exists(self, name: str) -> bool:
         path = self._path(name)
         try:
-            return stat.S_ISREG(os.stat(path).st_mode)
-        except _ABSENT:
+            for place in (path, _aside(path)):
+                with suppress(*_ABSENT):
+                    return stat.S_ISREG(os.stat(place).st_mode)
             return False
         except OSError as error:
             raise self._failed("look for", name, error) from error
@@ -162,16 +167,22 @@ class LocalStore(Store):
             raise self._failed("list", prefix or "what is", error) from error
 
     def delete(self, names: Iterable[str]) -> None:
-        folders = set()
+        self._take_away(names, os.unlink)
+
+    def expire(self, names: Iterable[str], older_than: float) -> None:
+        self._take_away(names, partial(_unlink_old, older_than=older_than))
+
+    def _take_away(self, names: Iterable[str], act: Callable[[str], None]) -> None:
+        folders: dict[str, None] = {}
         for name in names:
             path = self._path(name)
             try:
-                os.unlink(path)
+                act(path)
             except _ABSENT:
                 continue
             except OSError as error:
                 raise self._failed("delete", name, error) from error
-            folders.add(os.path.dirname(path))
+            folders[os.path.dirname(path)] = None
         for folder in folders if self.durability == "fsync" else ():
             try:
                 _flush_folder(folder)
@@ -207,10 +218,12 @@ class LocalStore(Store):
     def sweep(self, older_than: float) -> int:
         removed = 0
         for folder, entry in self._walk(""):
-            if not _TEMPORARY.fullmatch(entry.name):
-                continue
             try:
-                if entry.stat(follow_symlinks=False).st_mtime < older_than:
+                if entry.name.startswith(_GONE):  # a collector died, or is about to delete it
+                    _put_back(entry.path)
+                elif not _TEMPORARY.fullmatch(entry.name):
+                    continue
+                elif entry.stat(follow_symlinks=False).st_mtime < older_than:
                     os.unlink(entry.path)
                     removed += 1
             except _ABSENT:
@@ -309,6 +322,42 @@ def _scan(folder: str) -> tuple[list[os.DirEntry[str]], list[str]]:
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
     return files, folders
+
+
+def _read(path: str) -> pa.Buffer:
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _READ_AT_MOST:
+            with suppress(OSError):  # no mapping left, or a file system without any
+                return pa.py_buffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+        return pa.py_buffer(file.readall())
+
+
+def _aside(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, _GONE + name)
+
+
+def _unlink_old(path: str, older_than: float) -> None:
+    """Delete a file unless it is as new as that. Between a look at a file and its deletion,
+    another may be put in its place; what was renamed stays what it is."""
+    aside = _aside(path)
+    os.replace(path, aside)
+    if os.stat(aside).st_mtime < older_than:
+        os.unlink(aside)
+    else:
+        os.replace(aside, path)
+
+
+def _put_back(aside: str) -> None:
+    """Undo the work of a collector that died: the next one will decide anew."""
+    folder, name = os.path.split(aside)
+    path = os.path.join(folder, name.removeprefix(_GONE))
+    if os.path.lexists(path):
+        os.unlink(aside)
+    else:
+        os.utime(aside)  # whoever puts it at this very moment must find it new
+        os.replace(aside, path)
 
 
 def _write(descriptor: int, data: memoryview) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 
 import pyarrow as pa
 
@@ -69,10 +70,15 @@ class MemoryStore(Store):
             return list(self._folders.get(prefix, ()))
 
     def delete(self, names: Iterable[str]) -> None:
+        self.expire(names, inf)
+
+    def expire(self, names: Iterable[str], older_than: float) -> None:
         for name in names:
             check_name(name)
             with self._lock:
-                if self._objects.pop(name, None) is not None:
+                found = self._objects.get(name)
+                if found is not None and found[1] < older_than:
+                    del self._objects[name]
                     folder, _, part = name.rpartition("/")
                     self._folders[folder].discard(part)
                     self._changes[folder] += 1
