@@ -311,3 +311,38 @@ def test_a_rename_is_reverted() -> None:
     (renamed,) = clct.rename("s", "t")
     clct.revert(renamed)
     assert content(clct) == {"s": {1: (1, 1), 2: (1, 1)}, "t": {}}
+
+
+def two_repos() -> tuple[Repo, Repo]:
+    """One collection in conflict, `a`, and one with two heads that are not, `z`."""
+    here, there = Repo(), Repo()
+    here.create_collection(SCHEMA, "a", "z")
+    there.pull(here)
+    for repo, value in ((here, 1), (there, 2)):
+        (repo / "a" / "s").write({"n": [1], "x": [value], "y": [value]})
+        (repo / "z" / "s").write({"n": [value], "x": [value], "y": [value]})
+    here.pull(there)
+    return here, there
+
+
+def test_a_repo_is_merged_as_its_collections_are() -> None:
+    for choice, value in (("latest", 2), ("theirs", 1), ("ours", 2)):
+        here, _ = two_repos()
+        made = here.merge(on_conflict=choice, author="ada", message="decided")
+        assert len(made) == 4
+        assert (here / "a" / "s").df()["x"].to_list() == [value]
+        assert (here / "z" / "s").df()["x"].to_list() == [1, 2]
+        authors = {(here / "a").changelog.document(r)["author"] for r in made[:2]}
+        assert authors == {"ada" if choice == "theirs" else ""}
+
+
+def test_a_repo_with_a_conflict_is_not_merged_at_all_where_that_raises() -> None:
+    here, _ = two_repos()
+    before = {info.name for info in here.store.list("")}
+    with pytest.raises(ConflictError, match="'s' from 1 to 1"):
+        here.merge(on_conflict="raise")
+    with pytest.raises(InputError, match="on_conflict='mine'"):
+        here.merge(on_conflict="mine")
+    assert {info.name for info in here.store.list("")} == before
+    (here / "a").merge()
+    assert len(here.merge(on_conflict="raise")) == 2

@@ -68,18 +68,19 @@ class OneRepo(RuleBasedStateMachine):
         how = how if self.upserts else "write"
         bound = self.oracle.kind.bound
         span = Span(bound(start), bound(stop), closed) if how == "write" else EVERYWHERE
-        return Order(label, [self.oracle.row(seed) for seed in keys], span, *HOWS[how])
+        rows = [self.oracle.row(seed) for seed in keys]
+        return Order(label, rows, span, *self.oracle.kind.how(how))
 
     @rule(label=labels, keys=keys)
     def write(self, label: str, keys: list[int]) -> None:
         self.replica.write(self.order((label, keys, -1, -1, "both", "write")))
-        self.replica.check_now(label)
+        self.replica.check_series(label)
 
     @precondition(lambda self: self.upserts)
     @rule(label=labels, keys=keys, how=st.sampled_from(sorted({*HOWS} - {"write"})))
     def upsert(self, label: str, keys: list[int], how: str) -> None:
         self.replica.write(self.order((label, keys, -1, -1, "both", how)))
-        self.replica.check_now(label)
+        self.replica.check_series(label)
 
     @rule(label=labels, keys=keys, start=bounds, stop=bounds, closed=closed, fit=st.booleans())
     def write_between(
@@ -91,12 +92,12 @@ class OneRepo(RuleBasedStateMachine):
                 order.span = Span(order.span.stop, order.span.start, closed)
             order.rows = [r for r in order.rows if order.span.holds(self.oracle.key(r))]
         self.replica.write(order)
-        self.replica.check_now(label)
+        self.replica.check_series(label)
 
     @rule(label=labels, start=bounds, stop=bounds, closed=closed)
     def delete(self, label: str, start: int, stop: int, closed: str) -> None:
         self.replica.write(self.order((label, [], max(start, 0), max(stop, 0), closed, "write")))
-        self.replica.check_now(label)
+        self.replica.check_series(label)
 
     @rule(specs=st.lists(orders, max_size=4))
     def multi(self, specs: list[tuple[str, list[int], int, int, str, str]]) -> None:
@@ -118,7 +119,7 @@ class OneRepo(RuleBasedStateMachine):
         self.replica.check_now(label, other)
 
     @rule(
-        what=st.sampled_from(["defrag", "defrag", "pack", "gc", "trim", "merge", "reopen"]),
+        what=st.sampled_from(["defrag", "fold", "pack", "gc", "trim", "merge", "reopen"]),
         nth=st.integers(0, 60),
         plus=st.sampled_from([None, 0, 1, 300]),
     )
@@ -126,6 +127,9 @@ class OneRepo(RuleBasedStateMachine):
         revisions = sorted(self.replica.clct.changelog.log(), key=lambda r: r.child)
         if what == "defrag":
             self.replica.defrag(1 + nth % 3)
+        elif what == "fold":
+            stamps = [revision.stamp for revision in revisions] or [0]
+            self.replica.fold(stamps[nth % len(stamps)] - (nth % 2))
         elif what == "trim" and revisions:
             revision = revisions[nth % len(revisions)]
             self.replica.trim(revision if plus is None else revision.stamp + plus)
@@ -173,15 +177,16 @@ class OneRepo(RuleBasedStateMachine):
 
 
 class UpsertedRepo(OneRepo):
-    """As well with upserts of rows and cells, and deletions by key."""
+    """As well with upserts of rows and cells, and deletions by key. With `UpsertingReplicas`, which
+    are two to four, these are `EXAMPLES` of mixed histories."""
 
     upserts = True
 
 
 TestOneRepo = OneRepo.TestCase
-TestOneRepo.settings = machine(EXAMPLES * 4 // 5)
+TestOneRepo.settings = machine(EXAMPLES // 10)
 TestUpsertedRepo = UpsertedRepo.TestCase
-TestUpsertedRepo.settings = machine(EXAMPLES // 5)
+TestUpsertedRepo.settings = machine(EXAMPLES * 3 // 10)
 
 
 # ---- The smallest examples of what the machine found

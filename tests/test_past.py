@@ -179,7 +179,11 @@ def test_each_row_comes_from_the_last_write_that_touched_it(
             )
             assert list(origins) == [touched[n] for n in plain["n"].to_pylist()]
         tail = series.tail(2, provenance=True)
-        assert tail == series.frame(provenance=True)[-2:]
+        whole = series.frame(provenance=True)
+        assert tail == whole[-2:]
+        pages = list(series.paginate(2, provenance=True))
+        assert pa.concat_tables([whole[:0], *pages]) == whole
+        assert series.scan(provenance=True).collect().equals(series.df(provenance=True))
 
 
 def test_authors_outlive_merges_and_compactions_but_not_a_trim() -> None:
@@ -213,6 +217,7 @@ def test_columns_of_provenance_give_way_to_those_of_the_schema() -> None:
     found = series.df(provenance=True)
     assert found.columns == ["stamp", "author", "_stamp", "_author"]
     assert found.drop("_stamp").rows() == [(1, "me", "ada")]
+    assert series.scan(provenance=True).collect().equals(found)
     assert (series.df(provenance=True)["_stamp"].dt.epoch("ns") == series.changelog.leaf().stamp)[0]
 
 
@@ -319,3 +324,26 @@ def test_revisions_are_what_the_documents_say() -> None:
     assert found["head"].to_list() == [False] * 4 + [True]
     assert found["stamp"].is_sorted() and found.schema == collection().revisions().schema
     assert isinstance(clct.series("t"), Series)
+
+
+def test_a_scan_of_many_series_says_where_each_row_comes_from() -> None:
+    clct = collection()
+    rows = {"n": [1, 2], "x": [0.5, 0.5], "y": ["a", "a"]}
+    first = clct.write(
+        {**{k: v * 2 for k, v in rows.items()}, "at": list("aabb")}, "at", author="ada"
+    )
+    second = (clct / "b").upsert({"n": [2, 3], "x": [1.5, 1.5]}, author="bob")
+    found = clct.scan(label="author", provenance=True)
+    assert found.collect_schema().names() == ["author", *SCHEMA.names, "stamp", "_author"]
+    stamps = [revision.stamp for revision in (*first, *second)]
+    said = found.select("author", "n", pl.col("stamp").dt.epoch("ns"), "_author").collect().rows()
+    assert said == [
+        ("a", 1, stamps[0], "ada"),
+        ("a", 2, stamps[0], "ada"),
+        ("b", 1, stamps[0], "ada"),
+        ("b", 2, stamps[1], "bob"),
+        ("b", 3, stamps[1], "bob"),
+    ]
+    assert found.filter(pl.col("_author") == "bob").select("n").collect()["n"].to_list() == [2, 3]
+    assert found.select("_author").collect()["_author"].to_list() == ["ada"] * 3 + ["bob"] * 2
+    assert found.head(1).collect().height == 1 and found.select(pl.len()).collect().item() == 5

@@ -314,3 +314,34 @@ def test_parquet_larger_than_a_segment_flows_in(tmp_path: Path, small: int) -> N
         series = _series()
         series.sink(source)
         assert series.df().equals(_whole(5, 900))
+
+
+def test_a_kv_collection_takes_a_stream_of_whole_rows() -> None:
+    keyed = Repo().create_collection(Schema.kv(k="int*", v="int"), "c") / "s"
+    keyed.write({"k": [1, 10**6, 3 * 10**6], "v": [-1, -1, -1]})
+    assert keyed.sink([]) == [] and keyed.sink({"k": [], "v": []}) == []
+    steps = (range(at, at + 500_000) for at in range(0, 2_500_000, 500_000))
+    revisions = keyed.sink(pa.table({"k": step, "v": step}) for step in steps)
+    assert len(revisions) == 1
+    assert keyed.changelog.document(revisions[0])["rows"] == 2_500_000
+    found = keyed.frame()
+    assert found["k"].to_pylist()[-2:] == [2_499_999, 3 * 10**6]
+    assert found["v"].to_numpy()[:-1].tolist() == list(range(2_500_000))
+    assert len(keyed) == 2_500_001
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ([{"k": [2], "v": [1]}, {"k": [1], "v": [1]}], "belongs before"),
+        ([{"k": [2], "v": [1]}, {"k": [2], "v": [1]}], "same key"),
+        ([{"k": [2, 2], "v": [1, 1]}], "same key"),
+        ([{"k": [2]}], "missing column 'v'"),
+    ],
+)
+def test_a_kv_stream_has_whole_rows_in_key_order_and_each_key_once(frames: Any, said: str) -> None:
+    keyed = Repo().create_collection(Schema.kv(k="int*", v="int"), "c") / "s"
+    keyed.write({"k": [1], "v": [1]})
+    with pytest.raises(FrameError, match=said):
+        keyed.sink(frames)
+    assert keyed.df().rows() == [(1, 1)] and len(keyed.changelog) == 1

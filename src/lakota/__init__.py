@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from .repo import Repo
     from .schema import Schema
-    from .series import Series
+    from .series import KVSeries, Series
 else:
 
     def __getattr__(name: str) -> object:
@@ -70,6 +70,7 @@ __all__ = [
     "FormatError",
     "FrameError",
     "InputError",
+    "KVSeries",
     "LabelError",
     "LakotaError",
     "MissingExtraError",

@@ -29,7 +29,7 @@ from .overlay import ORIGIN
 from .site import Site
 from .transaction import Write, check_about, commit
 
-__all__ = ["CHOICES", "merge_by"]
+__all__ = ["CHOICES", "check_choice", "merge_by", "refuse_conflicts"]
 
 CHOICES = ("latest", "ours", "theirs", "raise")
 SHOWN = 5
@@ -42,8 +42,7 @@ def merge_by(
     """Join `heads` (all of them by default), of which the first, or the newest by default, is
     ours."""
     check_about(author, message)
-    if not isinstance(choice, str) or choice not in CHOICES:
-        raise InputError(f"on_conflict={choice!r}: expected one of {', '.join(CHOICES)}")
+    check_choice(choice)
     if choice == "latest":
         return merge(site, heads)
     with site.changelog.writing():
@@ -67,6 +66,17 @@ def merge_by(
             heads=sorted(ordered),
         )
         return made or merge(site, ordered)
+
+
+def check_choice(choice: object) -> None:
+    """Raises `InputError` for what is no choice."""
+    if not isinstance(choice, str) or choice not in CHOICES:
+        raise InputError(f"on_conflict={choice!r}: expected one of {', '.join(CHOICES)}")
+
+
+def refuse_conflicts(site: Site) -> None:
+    """Raises `ConflictError` if the heads are in conflict."""
+    _refuse(conflicts(site, site.changelog.heads()))
 
 
 def _refuse(found: Sequence[Conflict]) -> None:

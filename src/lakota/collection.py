@@ -99,13 +99,15 @@ class Collection:
         as_of: Any = None,
         before: Any = None,
         merged: bool = False,
+        provenance: bool = False,
     ) -> pl.LazyFrame:
         """The rows of many series as a `polars.LazyFrame`, by label, then by key; see
         `series.scan`.
 
         `labels`: a list of labels, or a pattern (`*`, `?`, `[abc]`), or None for all; those that
         there are not have no rows. `label`: the name of the column, before the others, that says
-        of which series a row is; what a predicate says of it chooses series.
+        of which series a row is; what a predicate says of it chooses series. The other options
+        are those of `series.frame`.
 
         >>> import polars as pl
         >>> from lakota import Repo, Schema
@@ -120,7 +122,7 @@ class Collection:
             )
         labels = _chosen(labels)
         manifest = self._ledger.state(as_of, before, merged)
-        return Scan(self._site, manifest, labels, label, self.label).lazy()
+        return Scan(self._site, manifest, labels, label, self.label, provenance).lazy()
 
     def _labels(self, manifest: Manifest) -> list[str]:
         sure: set[str] = set()

@@ -9,7 +9,7 @@ same stamps: then the manifests say which of them the write belongs to.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from .overlay import ORIGIN
 from .site import Site
 from .view import View
 
-__all__ = ["Origin", "numbered", "origins", "show_origins"]
+__all__ = ["Origin", "Origins", "origin_names", "origins"]
 
 SPREAD = 1 << 20
 """How many stamps a revision may have given out: the writes of one label in one commit."""
@@ -69,21 +69,38 @@ def _holds(site: Site, child: Child, extent: Extent) -> bool:
     return any(e.write == extent.write for e in found)
 
 
-def numbered(view: View) -> View:
-    """The view, with its writes numbered in the order in which they win."""
-    extents = view.manifest.select(view.label, view.interval) if view.interval else []
-    writes = sorted({e.write for e in extents})
-    return replace(view, origins={write: n for n, write in enumerate(writes)})
+class Origins:
+    """Writes, numbered as they are met, and where each of them comes from."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._known: list[Origin] = []
+
+    def numbers(self, extents: Iterable[Extent]) -> Mapping[tuple[int, int], int]:
+        """The numbers of the writes of `extents`, which are all of one label."""
+        new = [e for e in extents if e.write not in self._numbers]
+        for write, origin in origins(self._site, new).items():
+            self._numbers[write] = len(self._known)
+            self._known.append(origin)
+        return self._numbers
+
+    def numbered(self, view: View) -> View:
+        """The view, which then has the column `ORIGIN`: the numbers of its writes."""
+        return replace(view, origins=self.numbers(view.extents()))
+
+    def show(self, table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
+        """A table with the columns `stamp` and `author`, or `names`, in place of `ORIGIN`."""
+        at = table.column_names.index(ORIGIN)
+        numbers, table = table.column(at), table.remove_column(at)
+        stamps = times(origin.stamp for origin in self._known)
+        authors = pa.array([origin.author for origin in self._known], pa.string())
+        names = names or origin_names(table.column_names)
+        for name, values in zip(names, (stamps, authors), strict=True):
+            table = table.append_column(name, values.take(numbers))
+        return table
 
 
-def show_origins(view: View, table: pa.Table) -> pa.Table:
-    """A table of a numbered view with the columns `stamp` and `author` in place of `ORIGIN`."""
-    known = origins(view.site, view.manifest.select(view.label, view.interval))
-    ordered = [known[write] for write in view.origins or ()]
-    at = table.column_names.index(ORIGIN)
-    numbers, table = table.column(at), table.remove_column(at)
-    stamp, author = free_names(["stamp", "author"], table.column_names)
-    stamps = times(origin.stamp for origin in ordered)
-    authors = pa.array([origin.author for origin in ordered], pa.string())
-    table = table.append_column(stamp, stamps.take(numbers))
-    return table.append_column(author, authors.take(numbers))
+def origin_names(taken: Iterable[str]) -> list[str]:
+    """The names of the columns of stamps and authors, beside others."""
+    return free_names(["stamp", "author"], taken)

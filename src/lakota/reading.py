@@ -16,7 +16,7 @@ from .interval import EVERYTHING, Interval
 from .ledger import Ledger
 from .manifest import Manifest
 from .moment import child_of, nanoseconds
-from .origin import numbered, show_origins
+from .origin import Origins
 from .overlay import ORIGIN
 from .past import Vintage, history, vintages
 from .scan import Scan
@@ -104,8 +104,8 @@ class Readable:
             view = self.view(manifest, interval)
             if not provenance:
                 return view.table(names, first, last)
-            view = numbered(view)
-            return show_origins(view, view.table((*names, ORIGIN), first, last))
+            origins = Origins(view.site)
+            return origins.show(origins.numbered(view).table((*names, ORIGIN), first, last))
 
         return self._ledger.read(as_of, before, act, merged)
 
@@ -125,7 +125,14 @@ class Readable:
         table = self.frame(start, stop, **options)
         return to_polars(table)
 
-    def scan(self, *, as_of: Any = None, before: Any = None, merged: bool = False) -> pl.LazyFrame:
+    def scan(
+        self,
+        *,
+        as_of: Any = None,
+        before: Any = None,
+        merged: bool = False,
+        provenance: bool = False,
+    ) -> pl.LazyFrame:
         """The rows as a `polars.LazyFrame`, of which only what a query needs is read.
 
         Columns, the first rows and what a predicate says of the first index column are sought in
@@ -141,7 +148,9 @@ class Readable:
         [None, 1.5]
         """
         manifest = self._ledger.state(as_of, before, merged)
-        return Scan(self._ledger.site, manifest, [self.label], detail=self.label).lazy()
+        return Scan(
+            self._ledger.site, manifest, [self.label], detail=self.label, provenance=provenance
+        ).lazy()
 
     def tail(
         self,
@@ -169,8 +178,8 @@ class Readable:
             view = self.view(manifest, interval)
             if not provenance:
                 return view.tail(names, length, first, last)
-            view = numbered(view)
-            return show_origins(view, view.tail((*names, ORIGIN), length, first, last))
+            origins = Origins(view.site)
+            return origins.show(origins.numbered(view).tail((*names, ORIGIN), length, first, last))
 
         return self._ledger.read(as_of, before, act, merged)
 
@@ -187,6 +196,7 @@ class Readable:
         as_of: Any = None,
         before: Any = None,
         merged: bool = False,
+        provenance: bool = False,
     ) -> Iterator[pa.Table]:
         """The rows of `frame`, at most `step` at a time, all of one state of the series."""
         schema = self.schema
@@ -198,7 +208,12 @@ class Readable:
             raise RangeError("step=0: expected at least 1 row")
 
         def act(manifest: Manifest) -> Iterator[pa.Table]:
-            return self.view(manifest, interval).pages(names, step, first, last)
+            view = self.view(manifest, interval)
+            if not provenance:
+                return view.pages(names, step, first, last)
+            origins = Origins(view.site)
+            pages = origins.numbered(view).pages((*names, ORIGIN), step, first, last)
+            return map(origins.show, pages)
 
         return self._ledger.read(as_of, before, act, merged)
 

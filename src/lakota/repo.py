@@ -14,6 +14,7 @@ from . import check, gc, maintain
 from .bounds import check_grace, check_label
 from .bundle import Known, known_at, known_of, write_bundle
 from .changelog import Changelog, Child, Revision
+from .choose import check_choice, refuse_conflicts
 from .clock import CLOCK, Clock
 from .codecs import CODECS
 from .collection import Collection
@@ -38,6 +39,7 @@ from .store import StorageOptions, Store, parse_uri
 from .store.bundle import BundleStore
 from .sync import pull
 from .tags import Tags
+from .transaction import check_about
 
 __all__ = ["Repo"]
 
@@ -353,11 +355,24 @@ class Repo:
             for name in theirs.keys() - tags.all().keys():
                 tags.put(name, theirs[name], force=False)
 
-    def merge(self) -> list[Revision]:
-        """Join the heads of the registry and of every collection. Returns the new revisions."""
+    def merge(
+        self, *, on_conflict: str = "latest", author: str | None = None, message: str = ""
+    ) -> list[Revision]:
+        """Join the heads of the registry and of every collection. Returns the new revisions.
+
+        `on_conflict`, `author`, `message`: of each collection, as in `Collection.merge`; with
+        `"raise"` nothing is merged if any has conflicts. The registry is always joined by the law.
+        """
+        check_choice(on_conflict)
+        check_about(author, message)
+        if on_conflict == "raise":
+            for collection in self:
+                refuse_conflicts(collection._site)
         revisions = merge(self._registry.site)
         for collection in self:
-            revisions.extend(collection.merge())
+            revisions.extend(
+                collection.merge(on_conflict=on_conflict, author=author, message=message)
+            )
         return revisions
 
     # ---- Upkeep

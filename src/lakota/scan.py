@@ -9,7 +9,7 @@ was made. Rows come by label, then by key, and Polars is told so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby, pairwise, takewhile
@@ -22,11 +22,12 @@ from .extent import Extent
 from .frames import check_polars, to_polars
 from .interval import Interval
 from .manifest import Manifest
-from .overlay import Slice
+from .origin import Origins, origin_names
+from .overlay import ORIGIN, Slice
 from .predicate import ALL, Reach, reach
 from .region import Part, Region, cuts, parts
 from .site import Site
-from .view import Settled, settled, table_of
+from .view import Settled, settled, stored_names, table_of
 
 __all__ = ["Scan"]
 
@@ -46,6 +47,8 @@ class Scan:
     """Of the labels; None to leave them out."""
     detail: str = ""
     """What `explain()` shows."""
+    provenance: bool = False
+    """Whether stamp and author of each row come after the other columns."""
 
     def lazy(self) -> pl.LazyFrame:
         """The scan as a LazyFrame. Raises `SchemaError`."""
@@ -56,6 +59,9 @@ class Scan:
         if self.column is not None:
             schema = {self.column: pl.String(), **schema}
             order = [self.column, *order]
+        if self.provenance:
+            types = (pl.Datetime("ns", "UTC"), pl.String())
+            schema.update(zip(self._extra(), types, strict=True))
         frame = register_io_source(
             self.frames,
             schema=schema,
@@ -77,14 +83,17 @@ class Scan:
         `predicate` is true of, `batch_size` at a time."""
         shown, left = self.site.shown, n_rows
         own = [] if self.column is None else [self.column]
-        wanted = [*own, *shown.names] if columns is None else list(columns)
+        extra = self._extra()
+        wanted = [*own, *shown.names, *extra] if columns is None else list(columns)
         named = {*wanted, *(predicate.meta.root_names() if predicate is not None else ())}
         names = [name for name in shown.names if name in named]
+        origins = Origins(self.site) if named.intersection(extra) else None
         size = batch_size or BATCH_ROWS
         # The first rows are counted before the predicate, so then all are needed.
         bounds = ALL if n_rows is not None else reach(predicate, shown.arrow.field(0), self.column)
-        for chunk in self._chunks(bounds, size if n_rows is None else min(size, max(n_rows, 1))):
-            frame = self._frame(chunk, names)
+        step = size if n_rows is None else min(size, max(n_rows, 1))
+        for chunk in self._chunks(bounds, step, origins):
+            frame = self._frame(chunk, names, origins)
             if left is not None:
                 frame = frame.head(left)
                 left -= frame.height
@@ -94,13 +103,19 @@ class Scan:
             if left == 0:
                 return
 
-    def _frame(self, chunk: Sequence[tuple[str, Part]], names: Sequence[str]) -> pl.DataFrame:
-        """The rows of a chunk, with their labels."""
+    def _frame(
+        self, chunk: Sequence[tuple[str, Part]], shown: Sequence[str], origins: Origins | None
+    ) -> pl.DataFrame:
+        """The rows of a chunk, with their labels, and with their origins last."""
         index = self.site.shown.index
-        found = settled(self.site, [part for _, part in chunk], self.site.stored(names or index))
+        names = [*shown, ORIGIN] if origins else shown
+        found = settled(
+            self.site, [part for _, part in chunk], stored_names(self.site, names or index)
+        )
         counts = list(map(len, found))
         if names:
-            frame = to_polars(table_of(self.site, list(_joined(found)), names))
+            table = table_of(self.site, list(_joined(found)), names)
+            frame = to_polars(origins.show(table, self._extra()) if origins else table)
         else:
             frame = pl.DataFrame(height=sum(counts))
         if self.column is None:
@@ -110,11 +125,18 @@ class Scan:
         column = labels.gather(np.repeat(np.arange(len(labels)), counts))
         return frame.insert_column(0, column.set_sorted())
 
-    def _chunks(self, bounds: Reach, size: int) -> Iterator[list[tuple[str, Part]]]:
+    def _extra(self) -> list[str]:
+        """The names of the columns of origins."""
+        own = [] if self.column is None else [self.column]
+        return origin_names([*own, *self.site.shown.names]) if self.provenance else []
+
+    def _chunks(
+        self, bounds: Reach, size: int, origins: Origins | None
+    ) -> Iterator[list[tuple[str, Part]]]:
         """The plan, in pieces of about `size` rows."""
         waiting: list[tuple[str, Part]] = []
         rows = 0
-        for label, part in self._parts(bounds, size):
+        for label, part in self._parts(bounds, size, origins):
             count = part.rows if isinstance(part, Region) else len(part)
             if waiting and rows + count > size:
                 yield waiting
@@ -124,21 +146,30 @@ class Scan:
         if waiting:
             yield waiting
 
-    def _parts(self, bounds: Reach, size: int) -> Iterator[tuple[str, Part]]:
+    def _parts(
+        self, bounds: Reach, size: int, origins: Origins | None
+    ) -> Iterator[tuple[str, Part]]:
         """The plan, label by label, in key order."""
         opener = self.site.objects.segment
         for label, interval, extents in self._extents(bounds):
-            for part in self._cut(extents, interval, size):
+            numbers = origins.numbers(extents) if origins else None
+            for part in self._cut(extents, interval, size, numbers):
                 if isinstance(part, Slice):
                     step = opener(part.segment).batch_rows
                     yield from ((label, piece) for piece in _cut(part, step, size))
                 else:
                     yield label, part
 
-    def _cut(self, extents: Sequence[Extent], interval: Interval, size: int) -> Iterator[Part]:
+    def _cut(
+        self,
+        extents: Sequence[Extent],
+        interval: Interval,
+        size: int,
+        origins: Mapping[tuple[int, int], int] | None,
+    ) -> Iterator[Part]:
         """The plan of a label, with no region of much more than `size` rows."""
         index, opener = self.site.index, self.site.objects.segment
-        found = parts(extents, interval, index, opener)
+        found = parts(extents, interval, index, opener, origins)
         large = [part for part in found if isinstance(part, Region) and part.rows > 2 * size]
         ends = [cut for region in large for cut in cuts(region, size, index, opener)]
         if not ends:
@@ -148,7 +179,7 @@ class Scan:
             if lo >= hi:  # all keys before the cut are equal
                 continue
             near = [e for e in extents if e.lo < hi and e.hi > lo]
-            yield from parts(near, Interval(lo, hi), index, opener)
+            yield from parts(near, Interval(lo, hi), index, opener, origins)
 
     def _extents(self, bounds: Reach) -> Iterator[tuple[str, Interval, list[Extent]]]:
         """The extents of each label and interval within bounds."""

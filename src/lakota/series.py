@@ -82,13 +82,16 @@ class _Writable(Readable):
         if table.num_rows == 0:
             return []
         if has_duplicates(table, self.schema.index):
-            raise FrameError(
-                f"two rows have the same key ({', '.join(self.schema.index)}): expected different "
-                "keys in an upsert; write() takes equal keys"
-            )
+            raise self._twins()
         (lo,), (hi,) = key_cuts(table, self.schema, [0], [table.num_rows - 1])
         write = Write(self.label, Interval(lo, hi), table, 0, table.num_rows, kind, columns)
         return [write]
+
+    def _twins(self) -> FrameError:
+        return FrameError(
+            f"two rows have the same key ({', '.join(self.schema.index)}): expected different keys "
+            "in an upsert; equal keys are for Series.write"
+        )
 
 
 class Series(_Writable):
@@ -280,6 +283,34 @@ class KVSeries(_Writable):
         there."""
         writes = [replace(w, only_changes=only_changes) for w in self._upserts(frame)]
         return self._ledger.write(writes, author, message)
+
+    def sink(self, source: Any, *, author: str | None = None, message: str = "") -> list[Revision]:
+        """As `write`, from a source that may be larger than memory: one commit, at the end.
+
+        `source`: as in `Series.sink`; its frames have all columns and come in key order. Raises
+        `FrameError` where one begins before the end of the one before, or at the same key.
+
+        >>> from lakota import Repo, Schema
+        >>> kv = Repo().create_collection(Schema.kv(n="int*", x="float"), "c") / "s"
+        >>> revisions = kv.write({"n": [1, 5], "x": [9.0, 9.0]})
+        >>> revisions = kv.sink({"n": [2 * i, 2 * i + 1], "x": [0.0, 1.0]} for i in range(2))
+        >>> kv.df().rows()
+        [(0, 0.0), (1, 1.0), (2, 0.0), (3, 1.0), (5, 9.0)]
+        """
+        hull: Interval | None = None
+        with Sink(self._ledger.site, self.label) as sink:
+            for table in (to_table(frame, self.schema) for frame in frames_of(source)):
+                if table.num_rows == 0:
+                    continue
+                (lo,), (hi,) = key_cuts(table, self.schema, [0], [table.num_rows - 1])
+                sink.add(table)
+                if has_duplicates(table, self.schema.index) or (hull is not None and lo < hull.hi):
+                    raise self._twins()
+                hull = Interval(lo if hull is None else hull.lo, hi)
+            if hull is None:
+                return self._ledger.write([], author, message)
+            write = replace(sink.write(hull), kind=UPSERT)
+            return self._ledger.write([write], author, message)
 
     def delete(self, *keys: Any, author: str | None = None, message: str = "") -> list[Revision]:
         """Delete the rows of these keys: values, or tuples if the index has several columns."""

@@ -9,13 +9,14 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from .extent import Extent
 from .interval import EVERYTHING, Interval
 from .manifest import Manifest
 from .overlay import ORIGIN, Slice, rows
 from .region import Part, Region, explain, parts, settle
 from .site import Site
 
-__all__ = ["Settled", "View", "counts", "gather", "settled", "table_of"]
+__all__ = ["Settled", "View", "counts", "gather", "settled", "stored_names", "table_of"]
 
 Settled: TypeAlias = "Slice | pa.Table"
 
@@ -31,13 +32,16 @@ class View:
     origins: Mapping[tuple[int, int], int] | None = None
     """The numbers of writes, which the column `ORIGIN` then shows."""
 
+    def extents(self) -> list[Extent]:
+        """What the manifest has of it."""
+        return self.manifest.select(self.label, self.interval) if self.interval else []
+
     def parts(self) -> list[Part]:
         """The plan: slices of segments and regions with upserts, in key order."""
         if not self.interval:
             return []
-        extents = self.manifest.select(self.label, self.interval)
         opener = self.site.objects.segment
-        return parts(extents, self.interval, self.site.index, opener, self.origins)
+        return parts(self.extents(), self.interval, self.site.index, opener, self.origins)
 
     def count(self) -> int:
         """The number of rows."""
@@ -45,12 +49,12 @@ class View:
 
     def table(self, names: Sequence[str], first: int = 0, last: int | None = None) -> pa.Table:
         """Rows `first` to `last`, with the columns `names`."""
-        stored = _stored(self.site, names)
+        stored = stored_names(self.site, names)
         return self._table(_window(self._settled(stored), first, last), names)
 
     def tail(self, names: Sequence[str], length: int, first: int, last: int | None) -> pa.Table:
         """Of the last `length` rows those from `first` to `last`."""
-        found = self._settled(_stored(self.site, names))
+        found = self._settled(stored_names(self.site, names))
         skip = max(sum(map(len, found)) - length, 0)
         return self._table(_window(_window(found, skip, None), first, last), names)
 
@@ -58,7 +62,7 @@ class View:
         self, names: Sequence[str], step: int, first: int, last: int | None
     ) -> Iterator[pa.Table]:
         """Rows `first` to `last` as tables of `step` rows."""
-        found = _window(self._settled(self.site.stored(names)), first, last)
+        found = _window(self._settled(stored_names(self.site, names)), first, last)
         starts = range(0, sum(map(len, found)), step)
         return (self._table(_window(found, at, at + step), names) for at in starts)
 
@@ -101,10 +105,11 @@ def counts(views: Sequence[View]) -> list[int]:
 
 def gather(site: Site, found: Iterable[Part], names: Sequence[str]) -> pa.Table:
     """The rows of plans, one after the other, with the columns `names`."""
-    return table_of(site, settled(site, found, _stored(site, names)), names)
+    return table_of(site, settled(site, found, stored_names(site, names)), names)
 
 
-def _stored(site: Site, names: Sequence[str]) -> list[str]:
+def stored_names(site: Site, names: Sequence[str]) -> list[str]:
+    """The names under which columns are stored."""
     return [name if name == ORIGIN else site.shown[name].source for name in names]
 
 
@@ -125,7 +130,7 @@ def settled(site: Site, found: Iterable[Part], names: Sequence[str]) -> list[Set
 
 def table_of(site: Site, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
     """The rows of a settled plan, with the columns `names`."""
-    stored = _stored(site, names)
+    stored = stored_names(site, names)
     every = _schema(site, stored)
     schema = pa.schema([every.field(name) for name in stored])
     tables = [rows([], schema, site.objects.segment)]

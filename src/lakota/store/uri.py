@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -57,6 +58,8 @@ def parse_uri(
     >>> parse_uri("file:///tmp/a%20b")
     LocalStore('/tmp/a b', durability='fsync')
     """
+    if not isinstance(storage_options, Mapping | None):
+        raise InputError(f"storage_options={storage_options!r}: expected a dict")
     if uri is None:
         _refuse_options(uri, storage_options)
         return MemoryStore()
