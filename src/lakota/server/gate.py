@@ -82,6 +82,8 @@ class Gate:
 
     async def _pass(self, scope: Scope, passage: _Passage) -> None:
         try:
+            if _is_ambiguous(scope["headers"]):
+                raise Refused(400, "both Content-Length and Transfer-Encoding")
             if self._metrics.running > self._limits.requests:
                 raise Refused(503, "too many requests at once: try again", Retry_After="1")
             async with asyncio.timeout(self._limits.seconds) as clock:
@@ -191,6 +193,11 @@ class _Passage:
     def _reschedule(self, seconds: float) -> None:
         if self.clock is not None and not self.clock.expired():
             self.clock.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def _is_ambiguous(headers: Any) -> bool:
+    """Whether a proxy may see another end of the body than we do."""
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}
 
 
 def _has_body(headers: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -82,17 +83,24 @@ async def delete_objects(call: Call) -> Response:
 async def names_of_folder(call: Call) -> Response:
     """What is directly in a folder, by name; in no order."""
     folder = _folder(call)
+    if not await call.run(_is_shown, call):
+        return JSONResponse([])
     known = call.request.headers.get("if-none-match")
     etag, names = await call.run(call.at.names, folder, known)
     headers = {"ETag": etag, "Cache-Control": _ANEW}
     if names is None:
         return Response(status_code=304, headers=headers)
+    if call.scope is not Scope.ADMIN:
+        start = f"{folder}/" if folder else ""
+        names = [name for name in names if _is_readable(start + name)]
     return JSONResponse(names, headers=headers)
 
 
 async def list_objects(call: Call) -> Response:
     """Every object below a folder: lines of JSON, `[name, bytes, seconds since 1970]`."""
-    infos = call.at.store.list(_folder(call))
+    folder = _folder(call)
+    shown = await call.run(_is_shown, call)
+    infos = call.at.store.list(folder) if shown else iter(())
     every = call.scope is Scope.ADMIN
 
     def some() -> bytes:
@@ -115,6 +123,8 @@ async def sweep(call: Call) -> Response:
     """Remove leftovers of writers that died."""
     older_than = (await _document(call)).get("older_than")
     if isinstance(older_than, bool) or not isinstance(older_than, int | float):
+        older_than = math.nan
+    if not math.isfinite(older_than):
         raise InputError('expected {"older_than": seconds since 1970}')
     removed = await call.run(call.at.store.sweep, older_than)
     return JSONResponse({"removed": removed})
@@ -140,6 +150,11 @@ def _folder(call: Call) -> str:
         return check_folder(folder)
     except StoreError as error:
         raise InputError(str(error)) from error
+
+
+def _is_shown(call: Call) -> bool:
+    """Whether the caller may see what is in a folder: if it is none of a repo, only admins."""
+    return call.scope is Scope.ADMIN or call.at.exists()
 
 
 def _checked(name: str) -> str:

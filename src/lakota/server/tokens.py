@@ -75,7 +75,7 @@ class TokenFile:
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._grants: list[tuple[bytes, Grant]] = []
-        self._refresh()
+        _load(self.path)
 
     def grant(self, token: str) -> Grant | None:
         """What a token allows; None if it is none. Takes as long whichever it is."""

@@ -1,0 +1,576 @@
+"""A server among those who mean it ill: who gets in, what gets in, and how much of it."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import json
+import os
+import random
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from fault_kit import SCHEMA, content, intact, numbers, tree
+from server_kit import Server, serving
+
+from lakota import Clock, Repo, StoreError
+from lakota.changelog import PHI, encode_document, make_child
+from lakota.errors import AlreadyExistsError, DamagedError, InputError, NotFoundError
+from lakota.extent import Extent
+from lakota.manifest import EMPTY, apply
+from lakota.manifest import Manifest as Tree
+from lakota.objects import Objects, segment_name
+from lakota.segment import encode
+from lakota.server import Scope, add_token, list_tokens, make_app, remove_token, serve
+from lakota.server.app import ENDPOINTS
+from lakota.store import MemoryStore
+
+SECRET = b"nobody may see this"
+LIMITS = {
+    "body": 4 << 20,
+    "inflated": 2 << 20,
+    "idle": 1.0,
+    "seconds": 3.0,
+    "rate": 1_000_000,
+    "requests": 8,
+    "connections": 40,
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    outside = tmp_path_factory.mktemp("outside")
+    root = outside / "repos"
+    for name in ("r", "other"):
+        (Repo(root / name).create_collection(SCHEMA, "c") / "s").write(numbers(0, 100))
+    (outside / "secret").write_bytes(SECRET)
+    (root / "secret").write_bytes(SECRET)
+    (root / "r" / "secret").write_bytes(SECRET)
+    (root / "folder").mkdir()
+    (root / "folder" / "secret").write_bytes(SECRET)
+    (root / "link").symlink_to(outside)
+    with serving(root, tmp_path_factory.mktemp("server"), limits=LIMITS) as server:
+        yield server
+
+
+def send(
+    server: Server,
+    method: str,
+    target: str,
+    body: Any = None,
+    token: str | None = "read",
+    **headers: str,
+) -> tuple[int, bytes, dict[str, str]]:
+    """One request as it stands: nothing is quoted or mended. Status, body, headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if token:
+        named["Authorization"] = f"Bearer {server.tokens.get(token, token)}"
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        if body is not None and "Content-Length" not in named:
+            named["Content-Length"] = str(len(body))
+        for name, value in named.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
+    finally:
+        connection.close()
+
+
+def put(server: Server, name: str, data: Any, scope: str = "write", repo: str = "r") -> int:
+    return send(server, "PUT", f"/{repo}/objects/{name}", bytes(data), scope)[0]
+
+
+# ---- Who gets in
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: f"{e.method} {e.path}")
+@pytest.mark.parametrize("token", ["", "guessed", "lak_", "read\u00e9"])
+def test_nobody_gets_in_without_a_token(server: Server, endpoint: Any, token: str) -> None:
+    path = ("/r" if endpoint.of_repo else "") + endpoint.path.replace("{name:path}", "a")
+    status, body, headers = send(server, endpoint.method, path, b"", token)
+    if endpoint.scope is None and not token:
+        assert status == 200
+    else:
+        assert status == 401
+        assert headers["www-authenticate"].startswith("Bearer")
+        assert json.loads(body)["error"] == "StoreError"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: f"{e.method} {e.path}")
+def test_a_scope_reaches_so_far_and_no_further(server: Server, endpoint: Any) -> None:
+    path = ("/r" if endpoint.of_repo else "") + endpoint.path.replace("{name:path}", "lakota.json")
+    for scope in Scope:
+        status = send(server, endpoint.method, path, b"", scope.name.lower())[0]
+        assert (status == 403) == (endpoint.scope is not None and scope < endpoint.scope)
+
+
+def test_a_token_is_for_its_repos_only(server: Server) -> None:
+    token = add_token(server.file, "only", scope="admin", repos=["r", "new-*"])
+    assert send(server, "GET", "/r/lakota.json", token=token)[0] == 200
+    assert send(server, "GET", "/other/lakota.json", token=token)[0] == 403
+    assert send(server, "GET", "/absent/lakota.json", token=token)[0] == 403
+    assert json.loads(send(server, "GET", "/repos", token=token)[1]) == {"repos": ["r"]}
+    assert put(server, "lakota.json", b'{"format": 1, "digest": "xxh3_128"}', token, "new-1") == 204
+    assert put(server, "lakota.json", b'{"format": 1, "digest": "xxh3_128"}', token, "newer") == 403
+
+
+def test_a_token_that_is_taken_away_is_refused_at_once(server: Server) -> None:
+    token = add_token(server.file, "short")
+    assert send(server, "GET", "/r/lakota.json", token=token)[0] == 200
+    remove_token(server.file, "short")
+    assert send(server, "GET", "/r/lakota.json", token=token)[0] == 401
+
+
+def test_the_file_of_tokens_holds_no_token(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    token = add_token(file, "laptop", scope="write", repos=["r"])
+    assert token.removeprefix("lak_") not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [grant.name for grant in list_tokens(file)] == ["laptop"]
+    with pytest.raises(AlreadyExistsError):
+        add_token(file, "laptop")
+    with pytest.raises(NotFoundError, match="laptop"):
+        remove_token(file, "desktop")
+    with pytest.raises(InputError, match="read, write, admin"):
+        add_token(file, "other", scope="root")
+    with pytest.raises(InputError, match="list of names"):
+        add_token(file, "other", repos="r")
+    assert os.listdir(tmp_path) == ["tokens.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"tokens": [{}]}',
+        '{"tokens": [{"name": "a", "sha256": "00", "scope": "read", "repos": ["r"]}]}',
+        '{"tokens": [{"name": "a", "sha256": "' + "0" * 64 + '", "scope": "r", "repos": []}]}',
+        '{"tokens": [{"name": "a", "sha256": "' + "0" * 64 + '", "scope": "read", "repos": "r"}]}',
+    ],
+)
+def test_a_file_that_holds_no_tokens_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tokens.json").write_text(text)
+    with pytest.raises(InputError, match="token"):
+        make_app(MemoryStore(), tokens=tmp_path / "tokens.json")
+
+
+def test_what_would_serve_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="public_read"):
+        make_app(tmp_path)
+    with pytest.raises(InputError, match="no file of tokens"):
+        make_app(tmp_path, tokens=tmp_path / "absent")
+    with pytest.raises(InputError, match="is not there"):
+        make_app(tmp_path / "absent", public_read=True)
+    with pytest.raises(InputError, match="cert and key"):
+        serve(tmp_path, public_read=True, cert="cert.pem")
+    with pytest.raises(InputError, match="cannot listen"):
+        serve(tmp_path, public_read=True, host="256.0.0.1")
+
+
+def test_public_reading_is_reading_only(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (Repo(tmp_path / "root" / "r").create_collection(SCHEMA, "c") / "s").write(numbers(0, 9))
+    with serving(tmp_path / "root", tmp_path, with_tokens=False, public_read=True) as server:
+        copy = Repo()
+        copy.pull(f"{server.url}/r")
+        assert content(copy) == content(Repo(tmp_path / "root" / "r"))
+        assert send(server, "GET", "/r/lakota.json", token="guessed")[0] == 401
+        before = tree(tmp_path / "root")
+        with pytest.raises(StoreError, match="token"):
+            (Repo(f"{server.url}/r") / "c" / "s").write(numbers(0, 1))
+        for endpoint in ENDPOINTS:
+            if endpoint.method != "GET":
+                path = "/r" + endpoint.path.replace("{name:path}", "lakota.json")
+                assert send(server, endpoint.method, path, b"", token=None)[0] == 401
+        assert tree(tmp_path / "root") == before
+
+
+# ---- Names
+
+ESCAPES = [
+    "../secret",
+    "../../secret",
+    "..%2fsecret",
+    "%2e%2e/secret",
+    "%2e%2e%2fsecret",
+    "..%252fsecret",
+    "..\\secret",
+    "..%5csecret",
+    "/../secret",
+    "//etc/passwd",
+    "/etc/passwd",
+    "%2fetc%2fpasswd",
+    "./secret",
+    "segments/../secret",
+    "segments/%2e%2e/secret",
+    "segments/..%2fsecret",
+    "changelog/..%2f..%2fsecret",
+    ".tmp-0123456789abcdef",
+    "secret%00.arrow",
+    "secret%0a",
+    "%c0%ae%c0%ae/secret",
+    "%ef%bc%8e%ef%bc%8e/secret",
+    "secret",
+    "segments/" + "a/" * 20 + "b",
+    "a" * 5000,
+]
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_no_path_leaves_the_root(server: Server, escape: str) -> None:
+    before = tree(server.root.parent)
+    for target in (
+        f"/r/objects/{escape}",
+        f"/{escape}/lakota.json",
+        f"/{escape}",
+        f"/r/{escape}",
+        f"/link/objects/{escape}",
+        f"/link/repos/r/objects/{escape}",
+        f"/folder/objects/{escape}",
+        f"/r/names?folder={escape}",
+        f"/r/list?folder={escape}",
+    ):
+        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            status, body, _ = send(server, method, target, b"x", "write")
+            assert status in (200, 400, 403, 404, 405, 411)
+            assert status != 200 or body in (b"[]", b"")
+            assert SECRET not in body
+    names = json.dumps({"names": [escape]}).encode()
+    if escape != "secret":
+        status = send(server, "POST", "/r/delete", names, "admin", Content_Type="application/json")[
+            0
+        ]
+        assert status in (204, 400)
+    for name in ("collection", "series", "start", "as_of", "select", "labels", "a", "before"):
+        target = f"/r/rows?collection=c&series=s&{name}={escape}"
+        assert SECRET not in send(server, "GET", target)[1]
+    assert tree(server.root.parent) == before
+
+
+def test_what_is_no_repo_is_not_served(server: Server) -> None:
+    for name in ("folder", "secret", "link", ".", "..", "health", "%20", "-x"):
+        for path in ("lakota.json", "objects/secret", "names", "collections"):
+            status, body, _ = send(server, "GET", f"/{name}/{path}")
+            assert status in (200, 403, 404)
+            assert body == b"[]" or status != 200
+    assert json.loads(send(server, "GET", "/repos")[1])["repos"] == sorted(
+        name for name in os.listdir(server.root) if (server.root / name / "lakota.json").exists()
+    )
+
+
+# ---- How much
+
+
+def test_a_body_that_is_too_large_is_refused_unread(server: Server) -> None:
+    name = "segments/ab/" + "0" * 30 + ".arrow"
+    status, body, headers = send(
+        server, "PUT", f"/r/objects/{name}", b"", "write", Content_Length=str(1 << 40)
+    )
+    assert (status, headers["connection"]) == (413, "close")
+    assert b"4,194,304" in body
+    assert put(server, name, b"x" * (LIMITS["body"] + 1)) == 413
+    with pytest.raises(StoreError, match=r"takes 4,194,304|failed"):
+        server.store("r", "write").put(name, b"x" * (20 << 20))
+
+
+def test_a_body_of_unknown_or_wrong_length_is_refused(server: Server) -> None:
+    name = "/r/objects/segments/ab/" + "0" * 30 + ".arrow"
+    chunked = b"5\r\nhello\r\n0\r\n\r\n"
+    assert raw(server, "PUT", name, {"Transfer-Encoding": "chunked"}, chunked)[0] == 411
+    both = {"Transfer-Encoding": "chunked", "Content-Length": "5"}
+    assert raw(server, "PUT", name, both, chunked)[0] == 400
+    twice = {"Content-Length": "5, 6"}
+    assert raw(server, "PUT", name, twice, b"hello")[0] == 400
+    assert raw(server, "PUT", name, {"Content-Length": "-5"}, b"hello")[0] == 400
+
+
+def raw(
+    server: Server, method: str, target: str, headers: dict[str, str], body: bytes
+) -> tuple[int, bytes]:
+    """A request byte by byte. The status, 0 if the server just closed."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: x"]
+    lines += [f"Authorization: Bearer {server.tokens['write']}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        answer = connection.recv(65536)
+    return (int(answer.split()[1]) if answer else 0), answer
+
+
+def drips(server: Server, start: bytes, drip: bytes, pause: float, most: float) -> bytes:
+    """Send bytes slowly until the server answers or closes; fails if it bears more than `most`
+    seconds of it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=pause) as connection:
+        connection.sendall(start)
+        limit = time.monotonic() + most
+        while time.monotonic() < limit:
+            try:
+                return connection.recv(65536)
+            except TimeoutError:
+                connection.sendall(drip)
+            except ConnectionError:
+                return b""
+    raise AssertionError("the server is still waiting")
+
+
+def test_bodies_and_headers_that_drip_are_given_up(server: Server) -> None:
+    token = server.tokens["write"].encode()
+    start = (
+        b"PUT /r/objects/segments/ab/" + b"0" * 30 + b".arrow HTTP/1.1\r\nHost: x\r\n"
+        b"Authorization: Bearer " + token + b"\r\nContent-Length: 100000\r\n"
+    )
+    silent = ThreadPoolExecutor(4)
+    body = silent.submit(drips, server, start + b"\r\n", b"x", 0.3, 15)
+    nothing = silent.submit(drips, server, start + b"\r\n", b"", 0.3, 15)
+    headers = silent.submit(drips, server, b"GET / HTTP/1.1\r\n", b"A: b\r\n", 0.3, 15)
+    mute = silent.submit(drips, server, b"", b"", 0.3, 15)
+    # Meanwhile others are served.
+    assert send(server, "GET", "/r/lakota.json")[0] == 200
+    assert b" 408 " in body.result()
+    assert b" 408 " in nothing.result()
+    assert headers.result() == mute.result() == b""
+    silent.shutdown()
+
+
+def test_a_reader_that_takes_nothing_is_given_up(server: Server) -> None:
+    table = pa.table(
+        {"n": range(400_000), "x": random.Random(1).choices(range(1 << 60), k=400_000)}
+    )
+    found = encode(table.slice(0, 200_000), "plain")
+    name = segment_name(found.name)
+    store = server.store("r", "admin")
+    store.put(name, found.data)
+    request = f"GET /r/objects/{name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall((request + server.tokens["read"] + "\r\n\r\n").encode())
+        limit = time.monotonic() + 20
+        while b"lakota_requests_running 1\n" not in send(server, "GET", "/metrics")[1]:
+            assert time.monotonic() < limit, "the server is still sending"
+            time.sleep(0.2)
+    store.delete([name])
+
+
+def test_who_asks_too_much_at_once_is_told_to_come_back(server: Server) -> None:
+    token = server.tokens["write"].encode()
+    start = (
+        b"PUT /r/objects/segments/ab/" + b"0" * 30 + b".arrow HTTP/1.1\r\nHost: x\r\n"
+        b"Authorization: Bearer " + token + b"\r\nContent-Length: 10\r\n\r\n"
+    )
+    waiting = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
+    for connection in waiting:
+        connection.sendall(start)
+    time.sleep(0.2)
+    status, _, headers = send(server, "GET", "/r/lakota.json")
+    assert (status, headers["retry-after"]) == (503, "1")
+    # Clients of the package do.
+    assert server.store("r", "read").get("lakota.json").size
+    for connection in waiting:
+        connection.close()
+
+
+# ---- What gets in
+
+
+@pytest.fixture(scope="module")
+def objects() -> dict[str, bytes]:
+    """All objects of a repo."""
+    store = MemoryStore()
+    clct = Repo(store, codec="packed").create_collection(SCHEMA, "c")
+    for turn in range(60):
+        (clct / f"s{turn}").write(numbers(turn, turn + 10))
+    (clct / "s1").upsert(numbers(3, 5, 9))
+    return {info.name: store.get(info.name).to_pybytes() for info in store.list("")}
+
+
+def test_bytes_that_are_not_what_their_name_says_stay_outside(
+    server: Server, objects: dict[str, bytes]
+) -> None:
+    dice = random.Random(7)
+    before = tree(server.root / "r")
+    chosen = dice.sample(sorted(n for n in objects if n != "lakota.json"), 30)
+    for name in chosen:
+        data = objects[name]
+        other = objects[dice.choice(sorted(set(objects) - {name}))]
+        for spoilt in (b"", data[: len(data) // 2], data + b"x", other, b"PK\3\4", data[::-1]):
+            assert put(server, name, spoilt) == 422
+    assert tree(server.root / "r") == before
+
+
+def test_a_flipped_byte_never_gets_in_as_another_row(
+    server: Server, objects: dict[str, bytes]
+) -> None:
+    dice = random.Random(11)
+    names = sorted(n for n in objects if n.startswith(("pages", "segments")))
+    for _ in range(10):
+        name = dice.choice(names)
+        data = bytearray(objects[name])
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        assert put(server, name, data, repo="flipped") == 409
+    assert put(server, "lakota.json", objects["lakota.json"], repo="flipped") == 204
+    statuses = []
+    for _ in range(150):
+        name = dice.choice(names)
+        data = bytearray(objects[name])
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        statuses.append(put(server, name, data, repo="flipped"))
+        assert statuses[-1] in (204, 422)  # a byte may be padding, which says nothing
+    assert statuses.count(422) > 100
+    # What got in nevertheless is what its name says.
+    for name in names:
+        put(server, name, objects[name], repo="flipped")
+    for name in sorted(n for n in objects if n.startswith("changelog")):
+        assert put(server, name, objects[name], repo="flipped") == 204
+    assert intact(Repo(server.root / "flipped"))
+
+
+def test_a_revision_is_seen_only_with_all_that_it_needs(
+    server: Server, objects: dict[str, bytes]
+) -> None:
+    assert put(server, "lakota.json", objects["lakota.json"], repo="partial") == 204
+    revisions = sorted(n for n in objects if n.startswith("changelog"))
+    others = sorted(n for n in objects if n.startswith(("pages", "segments")))
+    for name in revisions:
+        assert put(server, name, objects[name], repo="partial") == 422
+    random.Random(3).shuffle(others)
+    for name in others[:-1]:
+        assert put(server, name, objects[name], repo="partial") == 204
+    statuses = {name: put(server, name, objects[name], repo="partial") for name in revisions}
+    assert set(statuses.values()) <= {204, 422}
+    assert put(server, others[-1], objects[others[-1]], repo="partial") == 204
+    for name in revisions:
+        assert put(server, name, objects[name], repo="partial") == 204
+    assert intact(Repo(server.root / "partial"))
+    assert len(content(Repo(server.root / "partial"))["c"]) == 60
+
+
+def forged(server: Server, repo: str, stamp: int, extents: list[Extent], **document: Any) -> int:
+    """Push a revision of those extents as a client might that does not care."""
+    remote = server.store(repo, "write")
+    edit = apply(Tree(EMPTY.name, Objects(remote).page), extents)
+    Objects(remote).put({}, edit.pages)
+    child = make_child(stamp, edit.root)
+    name = f"changelog/{'1' * 32}/{PHI}.{child}"
+    return put(server, name, encode_document(PHI, child, document), repo=repo)
+
+
+def test_revisions_that_lie_are_refused(server: Server) -> None:
+    name = "liar"
+    repo = Repo(server.store(name, "write"))
+    repo.create_collection(SCHEMA, "c")
+    (repo / "c" / "s").write(numbers(0, 10))
+    site = (repo / "c")._ledger.site
+    (extent,) = site.joined(site.changelog.heads()).manifest.extents()
+    now = extent.stamp
+    before = tree(server.root / name)
+    assert forged(server, name, now, [extent._replace(length=11)]) == 422
+    assert forged(server, name, now, [extent._replace(offset=1)]) == 422
+    assert forged(server, name, now, [extent._replace(segment=b"\1" * 16)]) == 422
+    assert forged(server, name, now - 1, [extent]) == 422  # a write later than itself
+    assert forged(server, name, now + 10 * 86_400 * 10**9, [extent]) == 422
+    assert forged(server, name, (1 << 64) - 1, [extent]) == 422
+    seen = {n for n in tree(server.root / name) if n.startswith("changelog")}
+    assert seen == {n for n in before if n.startswith("changelog")}
+    for wrong in ({"length": -1}, {"offset": -1}, {"stamp": -1}, {"kind": 9}, {"label": " "}):
+        with pytest.raises((DamagedError, OverflowError, pa.ArrowInvalid, ValueError)):
+            assert forged(server, name, now, [extent._replace(**wrong)]) == 204
+    assert forged(server, name, now, [extent], author="a") == 204
+    assert intact(Repo(server.root / name))
+
+
+def test_what_is_there_stays_as_it_is(server: Server) -> None:
+    name = "kept"
+    repo = Repo(server.store(name, "write"))
+    repo.create_collection(SCHEMA, "c")
+    (repo / "c" / "s").write(numbers(0, 10), author="ada")
+    before = tree(server.root / name)
+    path = next(iter((repo / "c").changelog)).path
+    parent, child = path.split(".")
+    document = encode_document(parent, child, {"author": "mallory", "message": "mine"})
+    assert put(server, f"changelog/{(repo / 'c').id}/{path}", document, repo=name) == 204
+    header = json.dumps({"format": 1, "digest": "xxh3_128", "created": "never"}).encode()
+    assert put(server, "lakota.json", header, repo=name) == 204
+    assert tree(server.root / name) == before
+    for wrong in (b"{}", b"[]", b"x", b'{"format": 99, "digest": "xxh3_128"}', b"[" * 100_000):
+        assert put(server, "lakota.json", wrong, repo=name) == 422
+    for other in ("index.html", "changelog/x", f"changelog/{'1' * 32}/trimmed.{'f' * 16}", "a/b"):
+        assert put(server, other, b"", repo=name) == 403
+    for method, target in (("POST", "delete"), ("POST", "sweep")):
+        assert send(server, method, f"/{name}/{target}", b"{}", "write")[0] == 403
+    assert tree(server.root / name) == before
+
+
+def memory(server: Server) -> int:
+    """The most bytes of memory that the server ever had."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("codec", ["zstd", "lz4", "packed"])
+def test_a_bomb_does_not_go_off(server: Server, codec: str) -> None:
+    text = pa.array(["\0" * 100_000_000])
+    table = pa.table({"n": [1], **{f"x{i}": text for i in range(3)}})
+    bomb = encode(table, {"n": "plain", **dict.fromkeys(["x0", "x1", "x2"], "zstd")})
+    if codec in ("zstd", "lz4"):
+        bomb = encode(table, codec)
+    assert bomb.data.size < LIMITS["body"]
+    before = memory(server)
+    assert put(server, segment_name(bomb.name), bomb.data) == 422
+    assert memory(server) - before < 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("delete", b""),
+        ("delete", b"[]"),
+        ("delete", b"{"),
+        ("delete", b'{"names": "a"}'),
+        ("delete", b'{"names": [1]}'),
+        ("delete", b'{"names": ["../a"]}'),
+        ("delete", b"[" * 100_000),
+        ("delete", b'{"names": ["\\ud800"]}'),
+        ("sweep", b'{"older_than": "x"}'),
+        ("sweep", b'{"older_than": NaN}'),
+        ("sweep", b'{"older_than": 1e999}'),
+        ("sweep", b'{"older_than": true}'),
+    ],
+)
+def test_documents_that_say_nothing_are_refused(server: Server, target: str, body: bytes) -> None:
+    kind = {"Content_Type": "application/json"}
+    assert send(server, "POST", f"/other/{target}", body, "admin", **kind)[0] == 400
+    assert send(server, "POST", f"/other/{target}", body, "admin")[0] == 415
+
+
+def test_nothing_of_the_package_unpickles() -> None:
+    source = Path(add_token.__code__.co_filename).parents[1]
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"pickle", "marshal", "shelve", "dill"} & set(names), path
+
+
+def test_clients_hear_why_they_are_refused(server: Server) -> None:
+    with pytest.raises(StoreError, match="wants a token: set LAKOTA_TOKEN"):
+        Repo(f"{server.url}/r")
+    with pytest.raises(StoreError, match="has not the scope write for the repo 'r'"):
+        Repo(server.store("r", "read")).create_collection(SCHEMA, "new")
+    ahead = Clock(now=lambda: time.time_ns() + 30 * 86_400 * 10**9)
+    early = Repo(clock=ahead)
+    (early.create_collection(SCHEMA, "c") / "s").write(numbers(0, 1))
+    with pytest.raises(DamagedError, match="ahead of the clock of this server"):
+        early.push(Repo(server.store("early", "write"), clock=ahead))
