@@ -59,13 +59,11 @@ def key_cuts(
     """The cuts before the keys of rows `firsts` and after those of rows `lasts`."""
     types = [schema[name].type for name in schema.index]
 
-    def components(wanted: Sequence[int]) -> list[bytes]:
-        taken = pa.array(wanted, pa.int64())
-        keys = [physical_values(_takeable(table.column(name)).take(taken)) for name in schema.index]
-        return encode_rows(types, keys)
-
-    los = [Cut(key + b"\x01") for key in components(firsts)]
-    return los, [Cut(key + b"\x03") for key in components(lasts)]
+    wanted = pa.array([*firsts, *lasts], pa.int64())
+    keys = [physical_values(_takeable(table.column(name)).take(wanted)) for name in schema.index]
+    components = encode_rows(types, keys)
+    los = [Cut(key + b"\x01") for key in components[: len(firsts)]]
+    return los, [Cut(key + b"\x03") for key in components[len(firsts) :]]
 
 
 def _takeable(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -17,6 +17,7 @@ from .errors import FrameError, RangeError
 from .extent import ERASE, UPSERT
 from .interval import Cut, Interval
 from .reading import Readable
+from .schema import Schema
 from .sink import Sink, frames_of
 from .transaction import Write
 
@@ -142,8 +143,9 @@ class Series(_Writable):
         """
         if isinstance(frame, pa.RecordBatchReader) and not only_changes:
             return self._pour(frame, start, stop, closed, author, message, in_order=False)
-        table = to_table(frame, self.schema)
-        interval = interval_of(self.schema, start, stop, closed)
+        schema = self.schema
+        table = to_table(frame, schema)
+        interval = interval_of(schema, start, stop, closed)
         if table.num_rows == 0:
             if start is None and stop is None:
                 return []
@@ -153,7 +155,7 @@ class Series(_Writable):
                     "both start and stop, to delete what is between them"
                 )
         else:
-            interval = self._fit(table, interval, start is None, stop is None)
+            interval = _fit(schema, table, interval, start is None, stop is None)
         if not interval:
             return []
         write = Write(self.label, interval, table, 0, table.num_rows, only_changes=only_changes)
@@ -210,7 +212,7 @@ class Series(_Writable):
                     return self.write(
                         whole, start, stop, closed=closed, author=author, message=message
                     )
-                fit = self._fit(table, wanted, start is None, stop is None)
+                fit = _fit(self.schema, table, wanted, start is None, stop is None)
                 sink.add(table)
                 interval = Interval(fit.lo if interval is None else interval.lo, fit.hi)
             if interval is not None:
@@ -234,27 +236,6 @@ class Series(_Writable):
             return []
         nothing = self.schema.arrow.empty_table()
         return self._ledger.write([Write(self.label, interval, nothing, 0, 0)], author, message)
-
-    def _fit(self, table: pa.Table, wanted: Interval, no_start: bool, no_stop: bool) -> Interval:
-        """The interval of a write whose rows must be inside it."""
-        los, his = key_cuts(table, self.schema, [0], [table.num_rows - 1])
-        last = Cut(his[0][:-1] + b"\x01")  # just before the last key
-        lo, hi = wanted
-        outside = None
-        if not no_start and los[0] < lo:
-            outside = "before start"
-        if not no_stop and last >= hi:
-            outside = "after stop"
-        if outside:
-            first_key, last_key = (
-                {n: table.column(n)[i].as_py() for n in self.schema.index}
-                for i in (0, table.num_rows - 1)
-            )
-            raise RangeError(
-                f"the frame has rows {outside}: its keys go from {first_key} to {last_key}; "
-                "expected all of them between start and stop (see closed=)"
-            )
-        return Interval(los[0] if no_start else lo, his[0] if no_stop else hi)
 
 
 class KVSeries(_Writable):
@@ -324,3 +305,26 @@ class KVSeries(_Writable):
         rows = list(dict.fromkeys(rows))
         frame = {name: [row[i] for row in rows] for i, name in enumerate(index)}
         return self.delete_keys(frame, author=author, message=message)
+
+
+def _fit(
+    schema: Schema, table: pa.Table, wanted: Interval, no_start: bool, no_stop: bool
+) -> Interval:
+    """The interval of a write whose rows must be inside it."""
+    los, his = key_cuts(table, schema, [0], [table.num_rows - 1])
+    last = Cut(his[0][:-1] + b"\x01")  # just before the last key
+    lo, hi = wanted
+    outside = None
+    if not no_start and los[0] < lo:
+        outside = "before start"
+    if not no_stop and last >= hi:
+        outside = "after stop"
+    if outside:
+        first_key, last_key = (
+            {n: table.column(n)[i].as_py() for n in schema.index} for i in (0, table.num_rows - 1)
+        )
+        raise RangeError(
+            f"the frame has rows {outside}: its keys go from {first_key} to {last_key}; "
+            "expected all of them between start and stop (see closed=)"
+        )
+    return Interval(los[0] if no_start else lo, his[0] if no_stop else hi)

@@ -243,8 +243,7 @@ def _in_order(writes: Sequence[Write]) -> Iterator[tuple[int, Write]]:
 
 
 def _pieces(write: Write, stamp: int) -> Iterator[Piece]:
-    extent = _draft_extent(write.label, write.interval, stamp)
-    extent = extent._replace(kind=write.kind, columns=write.columns)
+    extent = _draft_extent(write.label, write.interval, stamp, write.kind, write.columns)
     if not write.stored:
         yield Piece(extent, write.table, write.start, write.stop)
     for part in write.stored:
@@ -264,9 +263,15 @@ def _freshen(site: Site, writes: Iterable[Write]) -> None:
             )
 
 
-def _draft_extent(label: str, interval: Interval, stamp: int) -> Extent:
-    """A replace without a place yet."""
-    return Extent(label, *interval, stamp, 0, REPLACE, None, 0, NOWHERE, 0, 0, stamp)
+def _draft_extent(
+    label: str,
+    interval: Interval,
+    stamp: int,
+    kind: int = REPLACE,
+    columns: tuple[str, ...] | None = None,
+) -> Extent:
+    """An extent without a place yet."""
+    return Extent(label, *interval, stamp, 0, kind, columns, 0, NOWHERE, 0, 0, stamp)
 
 
 def _tails(site: Site, manifest: Manifest, pieces: Sequence[Piece], stamp: int) -> list[Piece]:
@@ -393,6 +398,13 @@ def _tie(extents: Sequence[Extent], new: set[int]) -> list[Extent]:
     digest = xxhash.xxh3_64()
     for e in sorted(e for e in extents if e.stamp in new):
         digest.update(b"%b\0%b%b%b" % (e.label.encode(), e.lo, e.hi, e.segment))
-        digest.update(json.dumps([e.kind, e.columns, e.offset, e.length]).encode())
+        columns = "null" if e.columns is None else json.dumps(e.columns)
+        digest.update(f"[{e.kind}, {columns}, {e.offset}, {e.length}]".encode())
     tie = digest.intdigest()
-    return [e._replace(tie=tie) if e.stamp in new else e for e in extents]
+    return [_with_tie(e, tie) if e.stamp in new else e for e in extents]
+
+
+def _with_tie(e: Extent, tie: int) -> Extent:
+    # `_replace` takes several times as long, and there may be very many.
+    label, lo, hi, stamp, _, kind, columns, trim, segment, offset, length, placed = e
+    return Extent(label, lo, hi, stamp, tie, kind, columns, trim, segment, offset, length, placed)

@@ -72,6 +72,7 @@ class LocalStore(Store):
         self.root = os.path.abspath(os.fspath(root))
         self.durability = durability
         self._anchored: set[str] = set()
+        self._marked: dict[str, str] = {}
         if os.path.lexists(self.root) and not os.path.isdir(self.root):
             raise InputError(f"{self.root} is not a folder; expected one, or a path to create")
 
@@ -206,7 +207,9 @@ class LocalStore(Store):
         return True
 
     def mark(self, prefix: str) -> Hashable:
-        path = self._folder_path(prefix)
+        path = self._marked.get(prefix)  # it is asked for again and again
+        if path is None:
+            path = self._marked[prefix] = self._folder_path(prefix)
         try:
             status = os.stat(path)
         except _ABSENT:
