@@ -105,6 +105,7 @@ VERBS: Sequence[tuple[str, Sequence[tuple[str, Callable[..., Any]]]]] = (
             ("status", replicas.status),
             ("merge", past.merge),
             ("conflicts", past.conflicts),
+            ("bundle", replicas.bundle),
             ("serve", service.serve),
         ),
     ),

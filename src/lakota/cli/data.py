@@ -28,7 +28,7 @@ from .options import (
     complete_collection,
     complete_label,
 )
-from .shell import Shell
+from .shell import Shell, many
 
 if TYPE_CHECKING:
     import polars as pl
@@ -435,12 +435,13 @@ def delete(
     found = [labels.split(shell, name, exact=True) for name in names]
     rows = bool(start or stop or keys)
     _check_there(found, rows)
-    for clct, name in found:
+
+    def act(clct: Collection, name: str | None) -> dict[str, Any]:
         what = clct.label if name is None else f"{clct.label}/{name}"
         if dry_run:
             count = _count(clct, name, start, stop, closed, keys)
-            shell.done(f"would delete {what}: {count} rows", label=what, rows=count)
-            continue
+            text = f"would delete {what}: {many(count, 'row')}"
+            return {"text": text, "label": what, "rows": count}
         if name is None:
             shell.repo.delete(clct.label)
         elif keys:
@@ -450,7 +451,9 @@ def delete(
             _plain(clct / name).delete(begin, end, closed=closed, **said)
         else:
             clct.delete(name, **said)
-        shell.done(f"deleted {'rows of ' if rows else ''}{what}", label=what)
+        return {"text": f"deleted {'rows of ' if rows else ''}{what}", "label": what}
+
+    shell.done_all(act(clct, name) for clct, name in found)
 
 
 def _check_there(found: Sequence[tuple[Collection, str | None]], rows: bool) -> None:

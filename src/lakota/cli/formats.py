@@ -97,9 +97,10 @@ class Reading:
             raise NotFoundError(f"{path}: no such file") from None
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
             said = str(error).split("\n")[0]
-            raise FrameError(f"{path}: {said}; --format says what it is") from error
+            where = "stdin" if path == "-" else path
+            raise FrameError(f"{where}: {said}; --format says what it is") from error
         except LakotaError as error:
-            raise type(error)(f"{path}: {error}") from error
+            raise type(error)(f"{'stdin' if path == '-' else path}: {error}") from error
 
     def _read(self, path: str) -> Any:
         source: Any = path
@@ -205,7 +206,7 @@ def _needing(package: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtraError(
-            f"Excel files need {package}, which is not installed: pip install {package}"
+            f"Excel files need {package}, not installed here: pip install 'lakota-arrow[excel]'"
         ) from error
 
 

@@ -33,14 +33,17 @@ def graph(nodes: Sequence[str], parents: Mapping[str, Sequence[str]]) -> Iterato
     """
     known = set(nodes)
     lanes: list[str | None] = []
+    ended: int | None = None
     for node in nodes:
         if node not in lanes:
-            _put(lanes, node)
+            _put(lanes, node, ended)
         at = lanes.index(node)
         marks = ["*" if i == at else "│" if lane else " " for i, lane in enumerate(lanes)]
         yield Line(" ".join(marks).rstrip(), node)
-        for drawing in _down(lanes, at, [p for p in parents.get(node, ()) if p in known]):
+        own = [parent for parent in parents.get(node, ()) if parent in known]
+        for drawing in _down(lanes, at, own):
             yield Line(drawing, None)
+        ended = None if own else at
 
 
 def _down(lanes: list[str | None], at: int, parents: Sequence[str]) -> Iterator[str]:
@@ -69,14 +72,13 @@ def _down(lanes: list[str | None], at: int, parents: Sequence[str]) -> Iterator[
         lanes.pop()
 
 
-def _put(lanes: list[str | None], node: str) -> int:
-    """Give a state a lane of its own."""
-    if None in lanes:
-        at = lanes.index(None)
-        lanes[at] = node
-    else:
-        at = len(lanes)
-        lanes.append(node)
+def _put(lanes: list[str | None], node: str, ended: int | None = None) -> int:
+    """Give a state a lane of its own, but not the one that ended in the line before: it would look
+    as if it went on."""
+    free = (i for i, lane in enumerate(lanes) if lane is None and i != ended)
+    at = next(free, max(len(lanes), -1 if ended is None else ended + 1))
+    lanes.extend([None] * (at + 1 - len(lanes)))
+    lanes[at] = node
     return at
 
 

@@ -25,7 +25,7 @@ from .options import (
     Start,
     Stop,
 )
-from .shell import DIFFERENT, Shell, safe
+from .shell import DIFFERENT, Shell, many, safe
 
 if TYPE_CHECKING:
     import polars as pl
@@ -124,7 +124,7 @@ def _one_line(facts: Mapping[str, Any]) -> str:
 
 def _counted(facts: Mapping[str, Any]) -> str:
     rows, series = facts["rows"], facts["series"]
-    return f"{rows} row{'s' * (rows != 1)} of {series} series" if series is not None else f"{rows}"
+    return many(rows, "row") + (f" of {series} series" if series is not None else "")
 
 
 def _escaped(text: str) -> str:
@@ -348,16 +348,20 @@ def conflicts(
     output: Output = None,
 ) -> int:
     """Show what two sides changed in different ways; exits with 1 if there is any."""
+    import polars as pl
+
     from .reading import emit
 
-    count = 0
     found = labels.chosen(shell, names)
     if revision is not None and len(names or ()) != 1:
         raise InputError("--revision: expected one collection")
-    for clct in found:
-        child = labels.revision(clct, revision) if revision else None
-        table = clct.conflicts(child)
-        count += table.height
-        if table.height or len(found) == 1:
-            emit(table, shell, format, output)
-    return DIFFERENT if count else 0
+    tables = [
+        clct.conflicts(labels.revision(clct, revision) if revision else None) for clct in found
+    ]
+    if len(found) != 1:
+        names_of = [pl.lit(clct.label).alias("collection") for clct in found]
+        tables = [t.select(name, pl.all()) for name, t in zip(names_of, tables, strict=True)]
+        tables = [pl.concat(tables, how="diagonal_relaxed")] if tables else []
+    for table in tables:
+        emit(table, shell, format, output)
+    return DIFFERENT if any(table.height for table in tables) else 0

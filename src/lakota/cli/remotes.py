@@ -26,7 +26,7 @@ from .shell import Shell
 if TYPE_CHECKING:
     from ..repo import Repo
 
-__all__ = ["NAME", "absolute", "known", "opened", "save", "uri_of"]
+__all__ = ["NAME", "absolute", "has_place", "known", "opened", "save", "there", "uri_of"]
 
 FILE = ".remotes.json"
 NAME = re.compile(r"[\w][\w.-]*")
@@ -81,8 +81,13 @@ def uri_of(shell: Shell, name: str | None) -> str:
 def opened(shell: Shell, name: str | None, *, new: bool = False) -> Repo:
     """The repo that a user means; with `new` it need not be there yet."""
     uri = uri_of(shell, name)
+    return lakota.Repo(uri) if new else there(uri)
+
+
+def there(uri: str) -> Repo:
+    """The repo at a URI. Raises `NotFoundError` if there is none."""
     repo = lakota.Repo(uri)
-    if not new and not repo.exists():
+    if not repo.exists():
         raise NotFoundError(f"no repo in {uri}")
     return repo
 
@@ -90,6 +95,11 @@ def opened(shell: Shell, name: str | None, *, new: bool = False) -> Repo:
 def absolute(uri: str) -> str:
     """A URI that means the same from every folder."""
     return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+
+
+def has_place(repo: Repo) -> bool:
+    """Whether remotes can be kept beside it: whether it is in a folder."""
+    return _file(repo) is not None
 
 
 def _file(repo: Repo) -> Path | None:

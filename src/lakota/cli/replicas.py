@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,16 +13,16 @@ import typer
 import lakota
 
 from ..errors import AlreadyExistsError, InputError, LakotaError, NotFoundError
-from . import remotes
+from . import labels, remotes
 from .options import CollectionNames, RemoteName, complete_remote
 from .progress import bar
-from .shell import Shell
+from .shell import DEFAULT, Shell, many
 
 if TYPE_CHECKING:
     from ..collection import Collection
     from ..repo import Repo
 
-__all__ = ["clone", "fetch", "init", "pull", "push", "remote", "size", "status"]
+__all__ = ["bundle", "clone", "fetch", "init", "pull", "push", "remote", "size", "status"]
 
 Shallow = Annotated[bool, typer.Option("--shallow", "-s", help="Without the past.")]
 Other = Annotated[
@@ -47,30 +49,28 @@ def init(
     shell.done(f"{where} is a repo already" if there else f"made {where}", repo=where)
 
 
-def _here() -> Any:
-    import os
-
-    return os.environ.get("LAKOTA_REPO") or ".lakota"
+def _here() -> str:
+    return os.environ.get("LAKOTA_REPO") or DEFAULT
 
 
 def clone(
     shell: Shell,
     uri: Annotated[str, typer.Argument(help="A folder or a URI.")],
-    folder: Annotated[str, typer.Argument(help="The new repo.")] = ".lakota",
+    folder: Annotated[
+        str | None, typer.Argument(help="The new repo; by default .lakota.", show_default=False)
+    ] = None,
     shallow: Shallow = False,
 ) -> None:
     """Copy a repo, and remember where from as `origin`."""
-    source = lakota.Repo(uri)
-    if not source.exists():
-        raise NotFoundError(f"no repo in {uri}")
-    target = lakota.Repo(folder)
-    if target.exists():
-        raise AlreadyExistsError(
-            f"{folder} is a repo already: pull into it, or name another folder"
-        )
+    source = remotes.there(uri)
+    folder = folder or (shell.repos[0] if shell.repos else DEFAULT)
+    target, at = lakota.Repo(folder), Shell((folder,))
+    origin = {"origin": remotes.absolute(uri)}
+    if target.exists() and remotes.known(at) != origin:  # a clone that was cut off goes on
+        raise AlreadyExistsError(f"{folder} is a repo: pull into it, or name another folder")
     target.init()
-    at = Shell((folder,))
-    remotes.save(at, {"origin": remotes.absolute(uri)})
+    if remotes.has_place(target):
+        remotes.save(at, origin)
     with bar(shell, "clone") as tell:
         target.pull(source, shallow=shallow, progress=tell)
     shell.done(f"cloned {uri} into {folder}", repo=folder, collections=target.ls())
@@ -137,7 +137,7 @@ def push(
     lakota push backup temperature --as temperature-2024
     """
     target = remotes.opened(shell, name, new=True)
-    _copy(shell, "push", shell.repo, target, names, other, shallow)
+    shell.done(**_copied(shell, "push", shell.repo, target, names, other, shallow))
 
 
 def pull(
@@ -150,12 +150,13 @@ def pull(
 ) -> None:
     """Copy from another repo what this one lacks. Merges nothing unless told to."""
     source = remotes.opened(shell, name)
-    _copy(shell, "pull", source, shell.place, names, other, shallow)
+    facts = _copied(shell, "pull", source, shell.place, names, other, shallow)
     if merge:
         made = sorted({revision.child for revision in shell.place.merge()})
-        shell.say(
-            f"merged: {', '.join(child[:16] for child in made)}" if made else "no merge needed"
-        )
+        facts["merged"] = made
+        heads = ", ".join(child[:16] for child in made)
+        facts["text"] += f"\nmerged: {heads}" if made else "\nno merge needed"
+    shell.done(**facts)
 
 
 def fetch(
@@ -169,20 +170,56 @@ def fetch(
     known = remotes.known(shell)
     if not (names or known):
         raise NotFoundError("no remote is known: `lakota remote add origin URI` adds one")
-    for name in names or known:
-        _copy(shell, "fetch", remotes.opened(shell, name), shell.place, None, None, False)
+    shell.done_all(
+        _copied(shell, "fetch", remotes.opened(shell, name), shell.place, from_=name)
+        for name in names or known
+    )
 
 
-def _copy(
+def bundle(
+    shell: Shell,
+    file: Annotated[str, typer.Argument(help="The file to write.")],
+    names: CollectionNames = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Only what is new since a time, a remote, or an earlier bundle.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a repo to one file, which others pull: for machines that never meet.
+
+    lakota bundle january.bundle --since 2024-01-01
+    """
+    chosen = [clct.label for clct in labels.chosen(shell, names)] if names else []
+    with bar(shell, "bundle"):
+        count = shell.repo.bundle(file, *chosen, since=_since(shell, since))
+    shell.done(f"wrote {many(count, 'revision')} to {file}", file=file, revisions=count)
+
+
+def _since(shell: Shell, text: str | None) -> str | Repo | Path | None:
+    """A time, or what another repo or a bundle has."""
+    if text is None:
+        return None
+    if Path(text).is_file():
+        return Path(text)
+    if text in remotes.known(shell) or Path(text).is_dir() or "://" in text:
+        return remotes.opened(shell, text)
+    return text
+
+
+def _copied(
     shell: Shell,
     what: str,
     source: Repo,
     target: Repo,
-    names: Sequence[str] | None,
-    other: str | None,
-    shallow: bool,
-) -> None:
-    """Copy from one repo to another, and say how much."""
+    names: Sequence[str] | None = None,
+    other: str | None = None,
+    shallow: bool = False,
+    from_: str | None = None,
+) -> dict[str, Any]:
+    """Copy from one repo to another; returns what to say of it."""
     before = _revisions(target)
     with bar(shell, what) as tell:
         if other is not None:
@@ -191,18 +228,21 @@ def _copy(
         else:
             target.pull(source, *(names or ()), shallow=shallow, progress=tell)
     after = _revisions(target)
-    news = {label: n for label in after if (n := after[label] - before.get(label, 0))}
+    news = {label: after[label] - before.get(label, 0) for label in after}
+    news = {label: n for label, n in news.items() if n or label not in before}
     heads = {clct.label: len(clct.changelog.heads()) for clct in target}
-    said = [f"{label}: {n} revision{'s' * (n != 1)}" for label, n in news.items()]
+    said = [f"{label}: {many(n, 'revision')}" for label, n in news.items()]
     done = {"push": "pushed", "pull": "pulled", "fetch": "fetched"}[what]
-    shell.done(f"{done} {', '.join(said)}" if said else f"{done} nothing new", revisions=news)
+    whence = f" from {from_}" if from_ else ""
+    text = f"{done} {', '.join(said) or 'nothing new'}{whence}"
     for label in news:
         if heads[label] > 1:
-            shell.say(f"{label} has {heads[label]} heads: `lakota merge {label}` joins them")
+            text += f"\n{label} has {heads[label]} heads: `lakota merge {label}` joins them"
+    return {"text": text, "revisions": news, **({"remote": from_} if from_ else {})}
 
 
 def _revisions(repo: Repo) -> dict[str, int]:
-    return {clct.label: len(clct.changelog) for clct in repo}
+    return {clct.label: len(clct.changelog.history().children) for clct in repo}
 
 
 def _same(
@@ -236,11 +276,11 @@ def status(
     if shell.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
-    print(f"{facts['repo']}: {facts['objects']} objects, {size(facts['bytes'])}")
+    print(f"{facts['repo']}: {many(facts['objects'], 'object')}, {size(facts['bytes'])}")
     for one in facts["collections"]:
         heads = f"{one['heads']} heads: merge joins them" if one["heads"] > 1 else "1 head"
         print(
-            f"  {one['collection']}: {one['series']} series, {one['revisions']} revisions, "
+            f"  {one['collection']}: {one['series']} series, {many(one['revisions'], 'revision')}, "
             + ("nothing written yet" if not one["heads"] else heads)
         )
     for name, found in facts["remotes"].items():

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ..repo import Repo
 
-__all__ = ["DAMAGED", "DIFFERENT", "Shell", "exit_code", "fail", "listing", "safe", "verb"]
+__all__ = ["DAMAGED", "DIFFERENT", "Shell", "exit_code", "fail", "listing", "many", "safe", "verb"]
 
 DONE, DIFFERENT, WRONG, MISSING, DAMAGED, FAILED = range(6)
 """Exit codes. `FAILED`: the store failed, or the program."""
@@ -114,6 +114,18 @@ class Shell:
             print(json.dumps(facts, ensure_ascii=False, default=str))
         else:
             self.say(text)
+
+    def done_all(self, results: Iterable[Mapping[str, Any]]) -> None:
+        """Tell of several things as they are done; with `--json` in one list."""
+        facts = []
+        for result in results:
+            own = dict(result)
+            text = str(own.pop("text"))
+            facts.append(own)
+            if not self.json:
+                self.say(text)
+        if self.json:
+            print(json.dumps(facts, ensure_ascii=False, default=str))
 
     def names(self, names: Iterable[str]) -> None:
         """Print names, one a line. A name that a terminal might take for something else, or that
@@ -280,6 +292,15 @@ def exit_code(error: Exception) -> int:
 def fail(text: str) -> None:
     """Print an error, in one line."""
     print(f"lakota: {safe(' '.join(text.split()))}", file=sys.stderr)
+
+
+def many(count: int, what: str) -> str:
+    """A number of things.
+
+    >>> many(1, "row"), many(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def listing(names: Iterable[str], most: int = 10) -> str:

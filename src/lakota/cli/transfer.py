@@ -17,16 +17,18 @@ from ..errors import InputError, LakotaError, NotFoundError
 from . import labels
 from .options import Author, Format, Message, complete_collection
 from .progress import bar
-from .shell import Shell, listing
+from .shell import Shell, listing, many
 
 if TYPE_CHECKING:
     from ..collection import Collection
     from ..schema import Schema
+    from .folders import Exported
     from .formats import Reading
 
 __all__ = ["export", "import_"]
 
 STEM = "stem"
+Facts = dict[str, Any]
 
 Only = Annotated[
     list[str] | None,
@@ -111,7 +113,7 @@ def import_(
     files = _files(paths)
     stem = label == STEM
     clct = load.target(names[0], files, index or (), () if stem else (label,))
-    load.run(clct, {file: _stem(file) if stem else None for file in files}, label)
+    shell.done(**load.run(clct, {file: _stem(file) if stem else None for file in files}, label))
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ class Load:
         repo = lakota.Repo() if self.dry_run else self.shell.place
         return repo.create_collection(schema, name, raise_if_exists=False)
 
-    def run(self, clct: Collection, files: Mapping[str, str | None], column: str = "") -> None:
-        """Write files in one commit. Each is a series, or says in a column which."""
+    def run(self, clct: Collection, files: Mapping[str, str | None], column: str = "") -> Facts:
+        """Write files in one commit. Each is a series, or says in a column which. Returns what to
+        say of it."""
         reading = replace(self.reading, schema=clct.schema)
         children: list[str] = []
         with bar(self.shell, "import") as tell, suppress(Abandoned):
@@ -159,11 +162,11 @@ class Load:
                 if self.dry_run:
                     raise Abandoned
             children = sorted({revision.child for revision in batch.revisions})
-        what = f"{len(files)} file{'s' * (len(files) != 1)} into {clct.label}"
+        what = f"{many(len(files), 'file')} into {clct.label}"
         said = f"would import {what}" if self.dry_run else f"imported {what}"
         text = said if children or self.dry_run else f"nothing new for {clct.label}"
-        facts = {"files": len(files), "revisions": children}
-        self.shell.done(text, collection=clct.label, **facts)
+        facts = {"collection": clct.label, "files": len(files), "revisions": children}
+        return {"text": text, **facts}
 
     def _put(self, clct: Collection, file: str, frame: Any, label: str | None, column: str) -> None:
         try:
@@ -191,14 +194,17 @@ def _folder(load: Load, folder: Path, names: Sequence[str], index: Sequence[str]
     unknown = sorted(set(names) - found.keys())
     if unknown:
         raise NotFoundError(f"{folder}: no collection {unknown[0]!r}; there are: {listing(found)}")
-    for label in names or found:
-        one = found[label]
+
+    def act(one: Exported) -> Facts:
+        label = one.label
         files: dict[str, str | None] = {str(path): name for path, name in one.files.items()}
         if one.schema is not None and label not in load.shell.place:
             clct = load.made(one.schema, label)
         else:
             clct = load.target(label, list(files), index, ())
-        load.run(clct, files)
+        return load.run(clct, files)
+
+    load.shell.done_all(act(found[label]) for label in names or found)
 
 
 def _files(paths: Sequence[str]) -> list[str]:

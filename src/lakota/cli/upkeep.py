@@ -12,7 +12,7 @@ from . import labels
 from .options import CollectionNames, DryRun, Grace
 from .progress import bar
 from .replicas import size
-from .shell import DAMAGED, Shell, safe
+from .shell import DAMAGED, Shell, many, safe
 
 __all__ = ["check", "defrag", "fold", "gc", "pack", "squash", "trim"]
 
@@ -32,7 +32,8 @@ def check(shell: Shell) -> int:
         print(safe(str(problem)))
     for stray in report.strays:
         shell.say(f"{stray}: none of the repo's; harmless")
-    checked = f"{report.revisions} revisions, {report.pages} pages, {report.segments} segments"
+    counts = {"revision": report.revisions, "page": report.pages, "segment": report.segments}
+    checked = ", ".join(many(count, what) for what, count in counts.items())
     shell.say(f"{checked}: {f'{len(report.damaged)} damaged' if report.damaged else 'all whole'}")
     return 0 if report else DAMAGED
 
@@ -61,7 +62,7 @@ def defrag(
         for done, clct in enumerate(found):
             tell(done, len(found), clct.label)
             made.extend(revision.child for revision in clct.defrag(most))
-    shell.done(f"made {len(made)} revisions" if made else "nothing to join", revisions=made)
+    shell.done(f"made {many(len(made), 'revision')}" if made else "nothing to join", revisions=made)
 
 
 def fold(
@@ -73,7 +74,7 @@ def fold(
     made: list[str] = []
     for clct in labels.chosen(shell, names):
         made.extend(revision.child for revision in clct.fold(labels.moment(clct, before)))
-    shell.done(f"made {len(made)} revisions" if made else "nothing to fold", revisions=made)
+    shell.done(f"made {many(len(made), 'revision')}" if made else "nothing to fold", revisions=made)
 
 
 Since = Annotated[
@@ -98,7 +99,7 @@ def trim(
         when = labels.moment(clct, before)
         counts[clct.label] = clct.trim(when, grace=grace, dry_run=dry_run)
     would = "would forget" if dry_run else "forgot"
-    shell.done(f"{would} {sum(counts.values())} revisions", revisions=counts)
+    shell.done(f"{would} {many(sum(counts.values()), 'revision')}", revisions=counts)
 
 
 def squash(
@@ -123,5 +124,5 @@ def gc(shell: Shell, grace: Grace = 3600.0, dry_run: DryRun = False) -> None:
     """Delete what no revision refers to."""
     with bar(shell, "gc") as tell:
         found = shell.repo.gc(grace=grace, dry_run=dry_run, progress=tell)
-    said = f"{'would delete' if dry_run else 'deleted'} {found.objects} objects"
+    said = f"{'would delete' if dry_run else 'deleted'} {many(found.objects, 'object')}"
     shell.done(f"{said}, {size(found.bytes)}", objects=found.objects, bytes=found.bytes)
