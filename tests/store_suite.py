@@ -11,6 +11,7 @@ import pytest
 
 from lakota.errors import ObjectMissingError, StoreError
 from lakota.store import Store
+from lakota.store.base import ReplacedError
 
 BAD_NAMES = [
     "",
@@ -115,6 +116,9 @@ class StoreSuite:
         store.put("a", b"x")
         calls = [
             lambda: store.get(name),
+            lambda: store.get_all([name]),
+            lambda: store.tail(name, 1),
+            lambda: store.ranges(name, [(0, 1)], None),
             lambda: store.put(name, b"y"),
             lambda: store.put_all({name: b"y"}),
             lambda: store.put_all({"b": b"y", name: b"y"}),
@@ -129,6 +133,46 @@ class StoreSuite:
             with pytest.raises(StoreError, match="cannot name an object"):
                 call()
         assert contents(store) <= {"a", "b"}
+
+    @pytest.mark.parametrize("size", [0, 1, 999, 1_000, 1_001, 3_000_000])
+    def test_the_tail_is_the_end_or_all(self, store: Store, size: int) -> None:
+        data = (bytes(range(251)) * (size // 251 + 1))[:size]
+        store.put("a/b", data)
+        tail = store.tail("a/b", 1_000)
+        assert tail.size == size
+        assert min(size, 1_000) <= tail.data.size <= size
+        assert data.endswith(tail.data.to_pybytes())
+
+    def test_ranges_are_what_lies_between(self, store: Store) -> None:
+        data = bytes(range(251)) * 10_000
+        store.put("a/b", data)
+        tail = store.tail("a/b", 10)
+        spans = [(0, 1), (250, 1_000), (2_000_000, 2_400_000), (len(data) - 5, len(data)), (5, 9)]
+        found = store.ranges("a/b", spans, tail.version)
+        assert [part.to_pybytes() for part in found] == [data[lo:hi] for lo, hi in spans]
+        assert list(store.ranges("a/b", [], tail.version)) == []
+
+    def test_ranges_of_an_object_that_was_replaced_or_deleted_are_refused(
+        self, store: Store
+    ) -> None:
+        store.put("a", b"x" * 1_000)
+        tail = store.tail("a", 10)
+        store.put("a", b"y" * 1_000)
+        with pytest.raises(ReplacedError, match="read it again"):
+            store.ranges("a", [(0, 10), (20, 30)], tail.version)
+        store.delete(["a"])
+        with pytest.raises(ObjectMissingError):
+            store.tail("a", 10)
+        with pytest.raises(ObjectMissingError):
+            store.ranges("a", [(0, 10)], tail.version)
+
+    def test_several_are_got_and_the_missing_left_out(self, store: Store) -> None:
+        store.put_all({f"o/{n}": str(n).encode() for n in range(40)})
+        found = store.get_all(f"o/{n}" for n in range(0, 80, 3))
+        assert {name: data.to_pybytes() for name, data in found.items()} == {
+            f"o/{n}": str(n).encode() for n in range(0, 40, 3)
+        }
+        assert store.get_all([]) == {}
 
     def test_list_gives_every_object_below_the_folder(self, store: Store) -> None:
         names = {"a", "ab", "b/a", "b/c/d", "b/c/e/f", "bc/a", "1/2/3/4/5/6/7/8"}

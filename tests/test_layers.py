@@ -31,17 +31,18 @@ patch compare answer
 region
 moment
 store.base store.parallel
-store.memory store.local store.object store.web
+store.memory store.local store.object store.web store.count
 store.http
 store.bundle
 store.uri
 store
 header
+ranged readahead
 objects
 history
 archive
 changelog
-site bounds
+site bounds ahead
 view
 diff
 transaction fold

@@ -17,7 +17,6 @@ from store_suite import StoreSuite, contents
 
 from lakota import InputError, ObjectMissingError, Repo, Schema, StoreError, UnavailableError
 from lakota.store import ObjectStore, Store, parse_uri
-from lakota.store.base import ReplacedError
 
 
 @pytest.fixture
@@ -51,33 +50,6 @@ def test_a_large_object_is_put_in_parts_and_read_in_ranges(store: ObjectStore) -
     spans = [(0, 10), (255, 1_000), (20_000_000, 20_000_001), (len(data) - 5, len(data))]
     found = store.ranges("large", spans, tail.version)
     assert [part.to_pybytes() for part in found] == [data[lo:hi] for lo, hi in spans]
-
-
-@pytest.mark.parametrize("size", [0, 1, 999, 1_000])
-def test_the_tail_of_a_small_object_is_all_of_it(store: ObjectStore, size: int) -> None:
-    store.put("small", b"x" * size)
-    tail = store.tail("small", 1_000)
-    assert (tail.data.to_pybytes(), tail.size) == (b"x" * size, size)
-
-
-def test_ranges_of_a_replaced_object_are_refused(store: ObjectStore) -> None:
-    store.put("a", b"x" * 1_000)
-    tail = store.tail("a", 10)
-    store.put("a", b"y" * 1_000)
-    with pytest.raises(ReplacedError, match="read it again"):
-        store.ranges("a", [(0, 10), (20, 30)], tail.version)
-    store.delete(["a"])
-    for read in (lambda: store.tail("a", 1), lambda: store.ranges("a", [(0, 1)], tail.version)):
-        with pytest.raises(ObjectMissingError):
-            read()
-
-
-def test_many_are_got_at_once_and_the_missing_left_out(store: ObjectStore) -> None:
-    store.put_all({f"o/{n}": str(n).encode() for n in range(40)})
-    found = store.get_all([f"o/{n}" for n in range(0, 80, 3)])
-    assert {name: data.to_pybytes() for name, data in found.items()} == {
-        f"o/{n}": str(n).encode() for n in range(0, 40, 3)
-    }
 
 
 def test_more_than_a_page_is_listed_and_deleted(store: ObjectStore) -> None:

@@ -19,7 +19,7 @@ import pytest
 from store_suite import StoreSuite, contents
 
 from lakota.errors import InputError, LakotaError, ObjectMissingError, StoreError
-from lakota.store import Info, LocalStore, MemoryStore, Store, parse_uri
+from lakota.store import CountingStore, Info, LocalStore, MemoryStore, Store, parse_uri
 
 
 class TestMemoryStore(StoreSuite):
@@ -77,6 +77,12 @@ class TestDefaultsOfStore(StoreSuite):
     @pytest.fixture
     def store(self) -> Store:
         return Minimal()
+
+
+class TestCountingStore(StoreSuite):
+    @pytest.fixture
+    def store(self) -> Store:
+        return CountingStore(MemoryStore(), latency=0.0001)
 
 
 def files(folder: Path) -> list[str]:

@@ -37,9 +37,11 @@ from .errors import DamagedError, FormatError, SchemaError
 __all__ = [
     "CODECS",
     "MAX_BATCH_BYTES",
+    "Block",
     "decode_column",
     "encode_column",
-    "file_messages",
+    "file_blocks",
+    "file_message",
     "inflated_size",
     "is_fixed",
     "resolve",
@@ -293,16 +295,20 @@ def inflated_size(metadata: memoryview, body: memoryview) -> int:
     return total
 
 
-def file_messages(
-    data: memoryview,
-) -> tuple[list[tuple[memoryview, memoryview]], list[tuple[memoryview, memoryview]]]:
-    """(metadata, body) of the dictionary batches and of the record batches of an IPC file."""
+Block = tuple[int, int, int]
+"""Where a message of an IPC file is: its start, the length of its metadata with what is before
+and after them, and that of its body."""
+
+
+def file_blocks(data: memoryview) -> tuple[list[Block], list[Block]]:
+    """The blocks of the dictionary batches and of the record batches of an IPC file; of `data`
+    only the end is looked at."""
     (size,) = unpack_from("<i", data, _position(len(data) - 10))
     footer = data[_position(len(data) - 10 - _position(size)) : len(data) - 10]
     root = _follow(footer, 0)
     dictionaries, batches = (
         [
-            _message(data, *unpack_from("<qi4xq", footer, start))
+            unpack_from("<qi4xq", footer, start)
             for start in _structs(footer, _field(footer, root, field), _BLOCK_SIZE)
         ]
         for field in (2, 3)
@@ -310,9 +316,9 @@ def file_messages(
     return dictionaries, batches
 
 
-def _message(
-    data: memoryview, offset: int, prefixed: int, body: int
-) -> tuple[memoryview, memoryview]:
+def file_message(data: memoryview, block: Block) -> tuple[memoryview, memoryview]:
+    """(metadata, body) of the message of an IPC file at a block."""
+    offset, prefixed, body = block
     start = _position(offset)
     marker, size = unpack_from("<Ii", data, start)
     if marker != 0xFFFFFFFF:

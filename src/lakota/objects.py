@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import pyarrow as pa
 
 from .digest import Digest
-from .errors import DamagedError, ObjectMissingError
+from .errors import ObjectMissingError
 from .header import FORMAT, Header
 from .page import Page
+from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
+from .readahead import Readahead
 from .segment import Segment, open_segment
 from .store.base import Store
+from .store.parallel import at_once
 
 __all__ = ["MissingObjectError", "Objects", "digest_of", "page_name", "segment_name"]
 
@@ -30,6 +33,8 @@ SEGMENTS_KEPT = 1024
 """Those of a local store are mapped and take no memory of their own."""
 BYTES_KEPT = 1 << 29
 """Of a remote store, no more segments than have so many bytes."""
+EXPECTED = 128
+"""Segments that are opened at once, at most."""
 
 
 def segment_name(digest: Digest) -> str:
@@ -71,6 +76,7 @@ class Objects:
         self.header = header or Header(store)
         self.verify = verify
         self._pages: _Cache[Page] = _Cache(PAGES_KEPT)
+        self._readahead = Readahead()
         limit = BYTES_KEPT if store.remote else None
         self._segments: _Cache[Segment] = _Cache(SEGMENTS_KEPT, lambda s: s.data.size, limit)
 
@@ -83,8 +89,25 @@ class Objects:
         return self._segments.get(digest, self._read_segment)
 
     def fresh_segment(self, digest: Digest) -> Segment:
-        """As `segment`, from the store and past the cache."""
-        return self._read_segment(digest)
+        """As `segment`, from the store and past the cache, all of it."""
+        return open_segment(self._read(segment_name(digest)), digest, verify=self.verify)
+
+    def open_all(self, digests: Iterable[Digest]) -> dict[Digest, Segment]:
+        """Segments, opened at once; of many the first EXPECTED."""
+        wanted = list(dict.fromkeys(digests))[:EXPECTED]
+        at_once(self.segment, [d for d in wanted if d not in self._segments])
+        return {d: self.segment(d) for d in wanted}
+
+    def expect(self, rows: Mapping[Digest, Sequence[tuple[int, int]]]) -> None:
+        """Of a remote store, have these rows of segments at hand: whatever is missing is fetched
+        at once. As much as the cache can hold."""
+        missing: dict[tuple[RangedSegment, Span], None] = {}
+        room = BYTES_KEPT // 2
+        for digest, segment in self.open_all(rows).items():
+            room -= segment.data.size
+            if isinstance(segment, RangedSegment) and room > 0:
+                missing.update(((segment, s), None) for s in segment.missing(rows[digest]))
+        at_once(lambda each: each[0].fetch([each[1]]), missing)
 
     def put(self, segments: Mapping[Digest, pa.Buffer], pages: Mapping[Digest, Page]) -> None:
         """Store segments and pages; durable on return, in no particular order."""
@@ -114,9 +137,30 @@ class Objects:
         self._segments.clear()
 
     def _read_page(self, digest: Digest) -> Page:
-        return Page.decode(digest, self._read(self.page_name(digest)))
+        if not self.store.remote:
+            return Page.decode(digest, self._read(self.page_name(digest)))
+        return self._fetch_pages([digest, *self._readahead.wanted(digest)])[digest]
+
+    def _fetch_pages(self, digests: Iterable[Digest]) -> dict[Digest, Page]:
+        """Have pages at hand, the first of which is needed: those that are not are fetched at
+        once. Only the first has to be there."""
+        wanted = list(dict.fromkeys(digests))
+        missing = [d for d in wanted[1:] if d not in self._pages]
+        names = {self.page_name(d): d for d in (*wanted[:1], *missing)}
+        found: dict[Digest, Page] = {}
+        for name, data in self.store.get_all(names).items():
+            page = Page.decode(names[name], data)
+            found[page.name] = page
+            self._pages.set(page.name, page)
+            self._readahead.learn(page)
+        if wanted and wanted[0] not in found:
+            raise MissingObjectError(self.page_name(wanted[0]))
+        return found
 
     def _read_segment(self, digest: Digest) -> Segment:
+        if self.store.remote:
+            name = segment_name(digest)
+            return open_ranged(self.store, name, digest, verify=self.verify)
         return open_segment(self._read(segment_name(digest)), digest, verify=self.verify)
 
     def _read(self, name: str) -> pa.Buffer:
@@ -124,17 +168,6 @@ class Objects:
             return self.store.get(name)
         except ObjectMissingError as error:
             raise MissingObjectError(name) from error
-
-
-class MissingObjectError(DamagedError):
-    """A revision refers to an object that is not there: it was trimmed and collected while it
-    was being read, or it is lost."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{name} is missing: a revision refers to it. If its history was trimmed meanwhile, "
-            "read again; otherwise pull from a replica that has it, and see check()"
-        )
 
 
 class _Cache(Generic[T]):
@@ -170,6 +203,9 @@ class _Cache(Generic[T]):
     def _drop(self, value: T | None) -> None:
         if value is not None and self._weight is not None:
             self._total -= self._weight(value)
+
+    def __contains__(self, key: Digest) -> bool:
+        return key in self._items
 
     def clear(self) -> None:
         with self._lock:

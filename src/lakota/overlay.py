@@ -24,7 +24,18 @@ from .interval import Cut, Interval, before, parse_cut
 from .segment import Segment
 from .types import physical_values
 
-__all__ = ["ORIGIN", "Opener", "Slice", "count", "first_cut", "locate", "plan", "rows", "visible"]
+__all__ = [
+    "ORIGIN",
+    "Opener",
+    "Slice",
+    "batch_of",
+    "count",
+    "first_cut",
+    "locate",
+    "plan",
+    "rows",
+    "visible",
+]
 
 Opener = Callable[[Digest], Segment]
 ORIGIN = "lakota:origin"
@@ -153,21 +164,31 @@ def locate(
         return stop
     segment = open_segment(Digest(extent.segment.hex()))
     types = [field.type for field in index]
-    offsets = segment.offsets
-    first = int(np.searchsorted(offsets, start, "right")) - 1
-    last = int(np.searchsorted(offsets, stop, "left")) - 1
-    if first < last:
-        # Batches after the first begin inside the extent: their first keys are in order.
-        keys = segment.first_keys
-        at = bisect_left(range(first + 1, last + 1), cut, key=lambda b: first_cut(keys, b, types))
-        first += at
-    begin = int(offsets[first])
+    first = batch_of(segment, cut, start, stop, types)
+    begin = int(segment.offsets[first])
     if first not in decoded:
         decoded[first] = segment.batch(first, [field.name for field in index])
     batch = decoded[first]
     lo, hi = max(start - begin, 0), min(stop - begin, batch.num_rows)
     values, is_after = parse_cut(types, cut)
     return begin + _search_key(batch.columns, lo, hi, values, is_after)
+
+
+def batch_of(
+    segment: Segment, cut: Cut, start: int, stop: int, types: Sequence[pa.DataType]
+) -> int:
+    """The batch that has the first row after `cut`, of sorted rows `start` to `stop`, or else the
+    last one before it."""
+    offsets = segment.offsets
+    first = int(np.searchsorted(offsets, start, "right")) - 1
+    last = int(np.searchsorted(offsets, stop, "left")) - 1
+    if first == last:
+        return first
+    # Batches after the first begin inside the rows: their first keys are in order.
+    keys = segment.first_keys
+    return first + bisect_left(
+        range(first + 1, last + 1), cut, key=lambda b: first_cut(keys, b, types)
+    )
 
 
 def first_cut(keys: pa.RecordBatch, row: int, types: Sequence[pa.DataType]) -> Cut:

@@ -59,9 +59,11 @@ from xxhash import xxh3_64_digest
 from .codecs import (
     CODECS,
     MAX_BATCH_BYTES,
+    Block,
     decode_column,
     encode_column,
-    file_messages,
+    file_blocks,
+    file_message,
     inflated_size,
     is_fixed,
     resolve,
@@ -458,17 +460,18 @@ class Segment:
             raise _damaged(f"batch {i} of segment {self.name}", error) from error
 
     @cached_property
-    def _messages(self) -> list[tuple[memoryview, memoryview]]:
-        """Metadata and bodies of the record batches; those of dictionaries have been proved."""
-        dictionaries, batches = file_messages(memoryview(self._data))
-        for message in dictionaries:
-            _refuse_bomb(message, self._most)
+    def _blocks(self) -> list[Block]:
+        """Where the record batches are; the dictionaries have been proved."""
+        data = memoryview(self._data)
+        dictionaries, batches = file_blocks(data)
+        for block in dictionaries:
+            _refuse_bomb(file_message(data, block), self._most)
         return batches
 
     def _stored(self, i: int, rows: int) -> pa.RecordBatch:
         """IPC record batch `i`, as it is in the file."""
         limit = self._limit(self.schema.types, rows) if self._plan.compression else 0
-        _refuse_bomb(self._messages[i], limit)
+        _refuse_bomb(file_message(memoryview(self._data), self._blocks[i]), limit)
         stored = self._reader.get_batch(i)
         if stored.num_rows != rows:
             raise DamagedError(f"expected {rows} rows, found {stored.num_rows}")

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from .ahead import expect_parts, expect_rows
 from .extent import Extent
 from .interval import EVERYTHING, Interval
 from .manifest import Manifest
@@ -36,12 +37,15 @@ class View:
         """What the manifest has of it."""
         return self.manifest.select(self.label, self.interval) if self.interval else []
 
-    def parts(self) -> list[Part]:
-        """The plan: slices of segments and regions with upserts, in key order."""
+    def parts(self, *, whole: bool = False) -> list[Part]:
+        """The plan: slices of segments and regions with upserts, in key order. `whole`: whether
+        all of it will be read."""
         if not self.interval:
             return []
-        opener = self.site.objects.segment
-        return parts(self.extents(), self.interval, self.site.index, opener, self.origins)
+        extents = self.extents()
+        objects, index = self.site.objects, self.site.index
+        expect_rows(objects, extents, self.interval, index, whole=whole)
+        return parts(extents, self.interval, index, objects.segment, self.origins)
 
     def count(self) -> int:
         """The number of rows."""
@@ -50,7 +54,8 @@ class View:
     def table(self, names: Sequence[str], first: int = 0, last: int | None = None) -> pa.Table:
         """Rows `first` to `last`, with the columns `names`."""
         stored = stored_names(self.site, names)
-        return self._table(_window(self._settled(stored), first, last), names)
+        whole = first == 0 and last is None
+        return self._table(_window(self._settled(stored, whole=whole), first, last), names)
 
     def tail(self, names: Sequence[str], length: int, first: int, last: int | None) -> pa.Table:
         """Of the last `length` rows those from `first` to `last`."""
@@ -84,8 +89,8 @@ class View:
                 lines.append(f"take rows {part.start:,} to {part.stop:,} of {part.segment}")
         return "\n".join(lines) or "no rows"
 
-    def _settled(self, names: Sequence[str]) -> list[Settled]:
-        return settled(self.site, self.parts(), names)
+    def _settled(self, names: Sequence[str], *, whole: bool = False) -> list[Settled]:
+        return settled(self.site, self.parts(whole=whole), names)
 
     def _table(self, found: Sequence[Settled], names: Sequence[str]) -> pa.Table:
         return table_of(self.site, found, names)
@@ -124,6 +129,7 @@ def settled(site: Site, found: Iterable[Part], names: Sequence[str]) -> list[Set
     every = list(found)
     regions = [part for part in every if isinstance(part, Region)]
     schema, index, opener = _schema(site, names), site.schema.index, site.objects.segment
+    expect_parts(site.objects, regions)
     tables = iter(settle(regions, names, schema, index, opener))
     return [next(tables) if isinstance(part, Region) else part for part in every]
 
@@ -133,6 +139,7 @@ def table_of(site: Site, found: Sequence[Settled], names: Sequence[str]) -> pa.T
     stored = stored_names(site, names)
     every = _schema(site, stored)
     schema = pa.schema([every.field(name) for name in stored])
+    expect_parts(site.objects, (part for part in found if isinstance(part, Slice)))
     tables = [rows([], schema, site.objects.segment)]
     for is_slice, group in groupby(found, key=lambda part: isinstance(part, Slice)):
         parts = list(group)

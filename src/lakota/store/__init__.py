@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .base import Info, Store, check_folder, check_name
+from .count import CountingStore, rounds
 from .local import LocalStore
 from .memory import MemoryStore
 from .object import ObjectStore, StorageOptions
 from .uri import parse_uri
 
 __all__ = [
+    "CountingStore",
     "Info",
     "LocalStore",
     "MemoryStore",
@@ -18,4 +20,5 @@ __all__ = [
     "check_folder",
     "check_name",
     "parse_uri",
+    "rounds",
 ]

@@ -23,14 +23,24 @@ import stat
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from io import FileIO
 from typing import Literal
 
 import pyarrow as pa
 
 from ..errors import InputError, ObjectMissingError, StoreError
-from .base import MOST_PARTS, Info, Store, check_folder, check_name, is_part
+from .base import (
+    MOST_PARTS,
+    Info,
+    ReplacedError,
+    Store,
+    Tail,
+    check_folder,
+    check_name,
+    is_part,
+)
 
 __all__ = ["Durability", "LocalStore"]
 
@@ -84,17 +94,23 @@ class LocalStore(Store):
         return os.path.realpath(self.root)
 
     def get(self, name: str) -> pa.Buffer:
-        path = self._path(name)
-        try:
-            # A collector that has just taken it aside may put it back.
-            for place in (path, _aside(path)):
-                with suppress(*_ABSENT):
-                    return _read(place)
-            return _read(path)
-        except _ABSENT as error:
-            raise self._missing(name) from error
-        except OSError as error:
-            raise self._failed("read", name, error) from error
+        with self._opened(name) as file:
+            return _read(file)
+
+    def tail(self, name: str, length: int) -> Tail:
+        with self._opened(name) as file:
+            status = os.fstat(file.fileno())
+            start = max(status.st_size - length, 0)
+            data = _read_span(file, start, status.st_size)
+            return Tail(data, status.st_size, _version(status))
+
+    def ranges(
+        self, name: str, spans: Sequence[tuple[int, int]], version: Hashable
+    ) -> Sequence[pa.Buffer]:
+        with self._opened(name) as file:
+            if _version(os.fstat(file.fileno())) != version:
+                raise ReplacedError(f"{name} was replaced while it was being read: read it again")
+            return [_read_span(file, start, stop) for start, stop in spans]
 
     def put(self, name: str, data: pa.Buffer | bytes) -> None:
         path = self._path(name)
@@ -287,6 +303,19 @@ class LocalStore(Store):
             folder = parent
         self._anchored.update(flushed)
 
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[FileIO]:
+        path = self._path(name)
+        try:
+            with _open(path) as file:
+                yield file
+        except _ABSENT as error:
+            raise self._missing(name) from error
+        except StoreError:
+            raise
+        except OSError as error:
+            raise self._failed("read", name, error) from error
+
     def _missing(self, name: str) -> ObjectMissingError:
         failure = ObjectMissingError(f"there is no object {name} in {self.root}")
         failure.errno = errno.ENOENT
@@ -327,13 +356,20 @@ def _scan(folder: str) -> tuple[list[os.DirEntry[str]], list[str]]:
     return files, folders
 
 
-def _read(path: str) -> pa.Buffer:
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _READ_AT_MOST:
-            with suppress(OSError):  # no mapping left, or a file system without any
-                return pa.py_buffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
-        return pa.py_buffer(file.readall())
+def _open(path: str) -> FileIO:
+    # A collector that has just taken it aside may put it back.
+    for place in (path, _aside(path)):
+        with suppress(*_ABSENT):
+            return open(place, "rb", buffering=0)
+    return open(path, "rb", buffering=0)
+
+
+def _read(file: FileIO) -> pa.Buffer:
+    size = os.fstat(file.fileno()).st_size
+    if size > _READ_AT_MOST:
+        with suppress(OSError):  # no mapping left, or a file system without any
+            return pa.py_buffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+    return pa.py_buffer(file.readall())
 
 
 def _aside(path: str) -> str:
@@ -361,6 +397,20 @@ def _put_back(aside: str) -> None:
     else:
         os.utime(aside)  # whoever puts it at this very moment must find it new
         os.replace(aside, path)
+
+
+def _version(status: os.stat_result) -> Hashable:
+    """Of a file that is never written again once it has its name."""
+    return status.st_ino, status.st_ctime_ns, status.st_size
+
+
+def _read_span(file: FileIO, start: int, stop: int) -> pa.Buffer:
+    file.seek(start)
+    pieces = []
+    while start < stop and (piece := file.read(stop - start)):
+        pieces.append(piece)
+        start += len(piece)
+    return pa.py_buffer(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
 def _write(descriptor: int, data: memoryview) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import count
 from math import inf
 
 import pyarrow as pa
 
 from ..errors import ObjectMissingError
-from .base import Info, Store, check_folder, check_name
+from .base import Info, ReplacedError, Store, Tail, check_folder, check_name
 
 __all__ = ["MemoryStore"]
 
@@ -30,7 +31,8 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._objects: dict[str, tuple[pa.Buffer, float]] = {}
+        self._objects: dict[str, tuple[pa.Buffer, float, int]] = {}
+        self._puts = count()
         self._folders: defaultdict[str, set[str]] = defaultdict(set)
         self._changes: Counter[str] = Counter()  # by folder
 
@@ -38,17 +40,26 @@ class MemoryStore(Store):
         return "MemoryStore()"
 
     def get(self, name: str) -> pa.Buffer:
-        found = self._objects.get(check_name(name))
-        if found is None:
-            raise ObjectMissingError(f"there is no object {name} in this memory store")
-        return found[0]
+        return self._find(name)[0]
+
+    def tail(self, name: str, length: int) -> Tail:
+        data, _, version = self._find(name)
+        return Tail(data.slice(max(data.size - length, 0)), data.size, version)
+
+    def ranges(
+        self, name: str, spans: Sequence[tuple[int, int]], version: Hashable
+    ) -> Sequence[pa.Buffer]:
+        data, _, found = self._find(name)
+        if found != version:
+            raise ReplacedError(f"{name} was replaced while it was being read: read it again")
+        return [data.slice(start, stop - start) for start, stop in spans]
 
     def put(self, name: str, data: pa.Buffer | bytes) -> None:
         check_name(name)
         # Bytes cannot change; any other buffer may belong to a caller who goes on using it.
         kept = pa.py_buffer(data if isinstance(data, bytes) else memoryview(data).tobytes())
         with self._lock:
-            self._objects[name] = (kept, time.time())
+            self._objects[name] = (kept, time.time(), next(self._puts))
             folder, _, part = name.rpartition("/")
             self._folders[folder].add(part)
             self._changes[folder] += 1
@@ -60,7 +71,7 @@ class MemoryStore(Store):
         start = f"{check_folder(prefix)}/" if prefix else ""
         with self._lock:
             objects = [*self._objects.items()]
-        for name, (data, modified) in objects:
+        for name, (data, modified, _) in objects:
             if name.startswith(start):
                 yield Info(name, data.size, modified)
 
@@ -88,8 +99,14 @@ class MemoryStore(Store):
         with self._lock:
             found = self._objects.get(name)
             if found is not None:
-                self._objects[name] = (found[0], time.time())
+                self._objects[name] = (found[0], time.time(), found[2])
         return found is not None
+
+    def _find(self, name: str) -> tuple[pa.Buffer, float, int]:
+        found = self._objects.get(check_name(name))
+        if found is None:
+            raise ObjectMissingError(f"there is no object {name} in this memory store")
+        return found
 
     def mark(self, prefix: str) -> int:
         return self._changes[check_folder(prefix)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -18,20 +19,20 @@ REQUESTS = 16
 
 def at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """`function` of each item, by several threads. Nothing of it goes on after the return; of
-    several failures the first is raised. `function` must not call `at_once`.
+    several failures the first is raised. Inside of `function`, `at_once` goes one by one.
 
     >>> at_once(abs, [-1, -2, -3])
     [1, 2, 3]
     """
     everything = [*items]
-    if len(everything) < 2:
+    if len(everything) < 2 or getattr(_here, "busy", False):
         return [function(item) for item in everything]
     *others, last = everything
     running: list[Future[R]] = []
     try:
         for item in others:
             try:
-                running.append(_pool.submit(function, item))
+                running.append(_pool.submit(_busily, function, item))
             except RuntimeError:  # the interpreter is ending and starts no more threads
                 done: Future[R] = Future()
                 done.set_result(function(item))
@@ -49,6 +50,18 @@ def at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         if failure is not None:
             raise failure
     return [*(future.result() for future in running), final]
+
+
+def _busily(function: Callable[[T], R], item: T) -> R:
+    # If the threads of the pool waited for others of the pool, all might wait.
+    _here.busy = True
+    try:
+        return function(item)
+    finally:
+        _here.busy = False
+
+
+_here = threading.local()
 
 
 def _new_pool() -> None:

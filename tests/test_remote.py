@@ -1,0 +1,214 @@
+"""Reading from stores that are far away: what is fetched, and in how many rounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from fault_kit import SCHEMA, rows
+
+from lakota import DamagedError, Repo, Series
+from lakota.digest import Digest
+from lakota.objects import MissingObjectError, segment_name
+from lakota.ranged import open_ranged
+from lakota.segment import encode, recode
+from lakota.store import CountingStore, MemoryStore, Store
+from lakota.store.count import Request, rounds
+
+MEGABYTE = 1 << 20
+
+
+def far(store: Store | None = None) -> CountingStore:
+    """A store whose bytes travel."""
+    return CountingStore(store or MemoryStore(), remote=True)
+
+
+def noise(count: int) -> pa.Table:
+    """Rows that no codec makes small."""
+    values = np.random.default_rng(7).standard_normal(count)
+    return pa.table({"n": np.arange(count), "x": values})
+
+
+def fetched(store: CountingStore) -> int:
+    return sum(request.bytes for request in store.requests)
+
+
+@pytest.fixture(params=["plain", "zstd", "packed"])
+def stored(request: pytest.FixtureRequest) -> tuple[CountingStore, str, Digest, pa.Table]:
+    """A large segment in a store, its name and its rows."""
+    table = noise(500_000)
+    encoded = encode(table, request.param, keys=["n"])
+    store = far()
+    name = segment_name(encoded.name)
+    store.inner.put(name, encoded.data)
+    assert encoded.data.size > 3 * MEGABYTE
+    return store, name, encoded.name, table
+
+
+# Segments
+
+
+def test_of_a_large_segment_only_the_batches_that_are_read_are_fetched(
+    stored: tuple[CountingStore, str, Digest, pa.Table],
+) -> None:
+    store, name, digest, table = stored
+    segment = open_ranged(store, name, digest)
+    assert [r.method for r in store.requests] == ["tail"]
+    found = pa.Table.from_batches(segment.slice(100_000, 100_010))
+    assert found.equals(table.slice(100_000, 10))
+    assert [r.method for r in store.requests] == ["tail", "range"]
+    assert fetched(store) < 1.7 * MEGABYTE + 16 * 65_536
+    assert pa.Table.from_batches(segment.slice(100_000, 100_010)).equals(found)
+    assert len(store.requests) == 2
+
+
+def test_all_of_a_large_segment_is_fetched_in_parallel_ranges(
+    stored: tuple[CountingStore, str, Digest, pa.Table],
+) -> None:
+    store, name, digest, table = stored
+    assert open_ranged(store, name, digest).table().equals(table)
+    size = store.inner.get(name).size
+    assert fetched(store) <= size + 2 * 131_072
+    assert all(r.bytes <= 8 * MEGABYTE for r in store.requests)
+
+
+@pytest.mark.parametrize("other", ["plain", "zstd", "packed"])
+def test_a_segment_that_is_replaced_while_it_is_read_gives_the_same_rows(
+    stored: tuple[CountingStore, str, Digest, pa.Table], other: str
+) -> None:
+    store, name, digest, table = stored
+    segment = open_ranged(store, name, digest)
+    early = segment.slice(0, 5)
+    store.inner.put(name, recode(store.inner.get(name), other).data)
+    assert pa.Table.from_batches(early).equals(table.slice(0, 5))
+    assert pa.Table.from_batches(segment.slice(70_000, 140_000)).equals(table.slice(70_000, 70_000))
+    assert segment.batch(3).num_rows == segment.batch_rows
+    at = 3 * segment.batch_rows
+    assert pa.Table.from_batches([segment.batch(3, ["x"])]).equals(
+        table.select(["x"]).slice(at, segment.batch_rows)
+    )
+    assert segment.table(["x", "n"]).equals(table.select(["x", "n"]))
+
+
+def test_a_segment_that_is_deleted_while_it_is_read_is_missing(
+    stored: tuple[CountingStore, str, Digest, pa.Table],
+) -> None:
+    store, name, digest, _ = stored
+    segment = open_ranged(store, name, digest)
+    store.inner.delete([name])
+    with pytest.raises(MissingObjectError, match=name):
+        segment.slice(0, 5)
+    with pytest.raises(MissingObjectError, match=name):
+        open_ranged(store, name, digest)
+
+
+@pytest.mark.parametrize("spot", [0.2, 0.5])
+def test_damage_is_found_when_it_is_fetched(
+    stored: tuple[CountingStore, str, Digest, pa.Table], spot: float
+) -> None:
+    store, name, digest, table = stored
+    data = bytearray(store.inner.get(name).to_pybytes())
+    data[int(len(data) * spot) : int(len(data) * spot) + 64] = b"\xff" * 64
+    store.inner.put(name, bytes(data))
+    segment = open_ranged(store, name, digest)
+    with pytest.raises(DamagedError):
+        segment.table()
+    assert segment.slice(499_990, 500_000) == pa.table(table.slice(499_990)).to_batches()
+
+
+def test_a_segment_under_a_wrong_name_or_of_no_form_is_damaged(
+    stored: tuple[CountingStore, str, Digest, pa.Table],
+) -> None:
+    store, name, digest, _ = stored
+    with pytest.raises(DamagedError):
+        open_ranged(store, name, Digest("0" * 32))
+    for data in (b"", b"x", b"x" * 9, b"\xff" * 50, b"\xff" * 3_000_000):
+        store.inner.put(name, data)
+        with pytest.raises(DamagedError):
+            open_ranged(store, name, digest)
+
+
+def test_dictionaries_are_fetched_with_the_footer() -> None:
+    names = pa.array([f"name {n % 90_000}" for n in range(200_000)]).dictionary_encode()
+    table = pa.table({"n": np.arange(200_000), "x": np.random.default_rng(1).random(200_000)})
+    table = table.append_column("name", names)
+    encoded = encode(table, "plain", keys=["n"])
+    assert encoded.data.size > 2 * MEGABYTE
+    store = far()
+    store.inner.put(segment_name(encoded.name), encoded.data)
+    segment = open_ranged(store, segment_name(encoded.name), encoded.name)
+    found = pa.Table.from_batches(segment.slice(5, 10))
+    assert found["name"].to_pylist() == table["name"].slice(5, 5).to_pylist()
+
+
+# Series
+
+
+def written(count: int, *, store: CountingStore) -> Series:
+    series = Repo(store).create_collection(SCHEMA, "c") / "s"
+    assert isinstance(series, Series)
+    series.write(noise(count))
+    return series
+
+
+def test_a_range_of_a_series_is_read_by_ranges() -> None:
+    store = far()
+    written(1_000_000, store=store)
+    series = Repo(store) / "c" / "s"
+    assert len(series) == 1_000_000
+    store.clear()
+    found = series.frame(500_000, 500_100)
+    assert found["n"].to_pylist() == list(range(500_000, 500_100))
+    assert fetched(store) < 2 * MEGABYTE
+    requests = [r for r in store.requests if r.method in ("tail", "range")]
+    assert [r.method for r in requests] == ["tail", "range"]
+
+
+def test_what_lies_in_many_segments_is_fetched_at_once() -> None:
+    store = CountingStore(MemoryStore(), latency=0.05)
+    clct = Repo(store.inner).create_collection(SCHEMA, "c")
+    for n in range(7):
+        (clct / "s").write(noise(150_000).slice(n * 20_000, 20_000))
+    series = Repo(store) / "c" / "s"
+    series.count()
+    store.clear()
+    assert series.frame().num_rows == 140_000
+    assert rounds(r for r in store.requests if r.name.startswith("segments/")) <= 2
+
+
+def test_pages_that_follow_one_another_are_fetched_together() -> None:
+    store = CountingStore(MemoryStore(), latency=0.02)
+    clct = Repo(store.inner).create_collection(SCHEMA, "c")
+    labels = [f"series {n:05}" for n in range(5_000)]
+    table = pa.table({"label": labels, "n": np.zeros(5_000, "int64"), "x": np.zeros(5_000)})
+    clct.write(table, "label")
+    reader = Repo(store) / "c"
+    store.clear()
+    assert reader.ls() == labels
+    assert sum(r.name.startswith("pages/") for r in store.requests) > 90
+    assert store.rounds() < 40
+
+
+def test_one_label_fetches_no_more_pages_than_the_tree_is_deep() -> None:
+    store = far()
+    clct = Repo(store).create_collection(SCHEMA, "c")
+    labels = [f"series {n:05}" for n in range(5_000)]
+    table = pa.table({"label": labels, "n": np.zeros(5_000, "int64"), "x": np.zeros(5_000)})
+    clct.write(table, "label")
+    series = Repo(store) / "c" / "series 02500"
+    store.clear()
+    assert rows(series) == [(0, 0.0)]
+    assert sum(r.name.startswith("pages/") for r in store.requests) <= 4
+
+
+# Counting
+
+
+def test_rounds_are_what_waits_for_one_another() -> None:
+    def asked(*spans: tuple[float, float]) -> int:
+        return rounds(Request("get", "a", 0, begun, ended) for begun, ended in spans)
+
+    assert asked() == 0
+    assert asked((0, 1), (0, 1), (0.5, 1.5)) == 1
+    assert asked((0, 1), (0, 9), (1, 2), (2, 3)) == 3
+    assert asked((0, 5), (5, 6), (1, 9)) == 2
