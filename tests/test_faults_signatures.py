@@ -31,7 +31,14 @@ def empty() -> Any:
 
 # A call that is right: what is passed for the parameters that have no default, or what makes it.
 RIGHT: dict[str, dict[str, Any]] = {
-    "repo": {"label": "c", "from_label": "c", "to_label": "d", "schema": SCHEMA, "remote": Repo},
+    "repo": {
+        "label": "c",
+        "from_label": "c",
+        "to_label": "d",
+        "schema": SCHEMA,
+        "remote": Repo,
+        "path": "x.bundle",
+    },
     "clct": {
         "label": "s",
         "from_label": "s",
@@ -158,6 +165,8 @@ def test_whatever_is_passed_there_is_a_result_or_a_named_error(
         for value in ODD:
             if isinstance(parameter.default, bool) and isinstance(value, np.ndarray):
                 continue  # numpy says itself that it is neither true nor false
+            if odd == "progress" and callable(value):
+                continue  # what a function of one's own raises is one's own
             try:
                 call(kind, method, odd, value)
             except LakotaError as error:

@@ -26,7 +26,7 @@ from .interval import EVERYTHING
 from .ledger import Batch, Ledger
 from .manifest import Manifest
 from .moment import child_of, nanoseconds
-from .progress import Progress
+from .progress import Progress, check_progress
 from .registry import Registry
 from .revert import revert
 from .revisions import revisions
@@ -268,6 +268,7 @@ class Collection:
         schemas differ, with nothing changed, and `DamagedError` if the remote is damaged: then
         revisions before the damage may have been copied, whole.
         """
+        check_progress(progress)
         if not isinstance(remote, Collection):
             raise InputError(f"pull from {remote!r}: expected a Collection, e.g. remote / 'label'")
         if remote.schema != self.schema:
@@ -546,6 +547,7 @@ class Collection:
     def pack(self, *, progress: Progress | None = None) -> tuple[int, int]:
         """Defragment, and re-encode all that is stored in the small form, in place. Returns the
         bytes before and after."""
+        check_progress(progress)
         self.defrag()
         return maintain.pack(self._site, set(), progress)
 

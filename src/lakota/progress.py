@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["Progress", "counted", "labelled"]
+from .errors import InputError
+
+__all__ = ["Progress", "check_progress", "counted", "labelled"]
 
 Progress = Callable[[int, int | None, str], None]
 Item = TypeVar("Item")
@@ -34,6 +36,15 @@ def counted(
     for done, item in enumerate(items, 1):
         yield item
         progress(done, total, what)
+
+
+def check_progress(progress: object) -> None:
+    """Raises `InputError` for what cannot be called."""
+    if progress is not None and not callable(progress):
+        raise InputError(
+            f"progress={progress!r}: expected a function of how many are done, how many there are "
+            "and of what"
+        )
 
 
 def labelled(progress: Progress | None, label: str) -> Progress | None:

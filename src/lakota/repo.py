@@ -31,7 +31,7 @@ from .header import HEADER, Header
 from .merge import merge
 from .moment import nanoseconds
 from .objects import Objects
-from .progress import Progress, labelled
+from .progress import Progress, check_progress, labelled
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
 from .schema import Schema
 from .site import Site
@@ -225,6 +225,7 @@ class Repo:
         were deleted on either side stay deleted. Raises `SchemaError` if both sides have a
         collection with different schemas, and `NotFoundError`; then nothing was changed.
         """
+        check_progress(progress)
         source = remote if isinstance(remote, Repo) else Repo(remote)
         entries = source._registry.live()
         chosen = {label: source._entry(label) for label in labels} if labels else entries
@@ -281,7 +282,7 @@ class Repo:
         >>> (other / "c" / "s").df()["x"].to_list()
         [0.5]
         """
-        if not isinstance(path, (str, os.PathLike)) or os.path.isdir(path):
+        if not isinstance(path, (str, os.PathLike)) or not _names_file(os.fspath(path)):
             raise InputError(f"bundle({path!r}): expected the path of a file")
         entries = self._registry.live()
         chosen = {label: self._entry(label) for label in labels} if labels else entries
@@ -390,12 +391,14 @@ class Repo:
         bytes went, or with `dry_run=True` would go.
         """
         seconds = check_grace(grace)
+        check_progress(progress)
         deleted = self._registry.deleted()
         return gc.collect(self._objects, deleted, grace=seconds, dry_run=dry_run, progress=progress)
 
     def pack(self, *, progress: Progress | None = None) -> tuple[int, int]:
         """Join small segments and re-encode all that is stored in the small form, in place.
         Returns the bytes before and after."""
+        check_progress(progress)
         done: set[Digest] = set()
         sizes = [maintain.pack(self._registry.site, done)]
         for collection in self:
@@ -407,6 +410,7 @@ class Repo:
     def check(self, *, progress: Progress | None = None) -> check.Report:
         """Look at every byte that a read could need, and recompute every name. True if nothing
         is damaged; `damaged` lists what is."""
+        check_progress(progress)
         ids = gc.collection_ids(self._objects)
         with suppress(LakotaError):  # a damaged registry is reported as any collection is
             ids -= set(self._registry.deleted())
@@ -442,6 +446,13 @@ class Repo:
                 f"no collection {label!r}; there is: {', '.join(map(repr, live)) or 'none'}"
             )
         return live[label]
+
+
+def _names_file(path: str) -> bool:
+    try:
+        return bool(path) and b"\0" not in os.fsencode(path) and not os.path.isdir(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _open_store(
