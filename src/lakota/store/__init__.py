@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from .base import Info, Store, check_folder, check_name
 from .count import CountingStore, rounds
+from .http import HttpStore
 from .local import LocalStore
 from .memory import MemoryStore
 from .object import ObjectStore, StorageOptions
 from .uri import parse_uri
+from .web import write_listing
 
 __all__ = [
     "CountingStore",
+    "HttpStore",
     "Info",
     "LocalStore",
     "MemoryStore",
@@ -21,4 +24,5 @@ __all__ = [
     "check_name",
     "parse_uri",
     "rounds",
+    "write_listing",
 ]
