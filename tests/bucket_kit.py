@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import itertools
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -31,6 +35,86 @@ print(server.port, flush=True)
 server.serve_forever()
 """
 _numbers = itertools.count()
+
+
+class Weather(ThreadingHTTPServer):
+    """A proxy before a server, on a free port, on which what goes through may be lost.
+
+    `fault(method, path)` says what happens to a request: `""` nothing; `"drop"`: the connection
+    breaks before the server sees it; `"lose"`: it breaks after the server did it; `"cut"`: in the
+    middle of the answer; a number: this status is answered in the server's place.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, endpoint: str, fault: Callable[[str, str], str]) -> None:
+        super().__init__(("127.0.0.1", 0), _Proxy)
+        self.upstream = endpoint.removeprefix("http://")
+        self.fault = fault
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever broke a connection knows."""
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """The endpoint to use."""
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield self.endpoint
+        finally:
+            self.shutdown()
+            self.server_close()
+            thread.join()
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Weather
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+    def _pass(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.server.fault(self.command, self.path)
+        if fault.isdigit():
+            return self._answer(int(fault), {}, b"<Error><Code>Said</Code></Error>")
+        if fault == "drop":
+            return self._break()
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=30)
+        try:
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            data = answer.read()
+        finally:
+            connection.close()
+        if fault == "lose":
+            return self._break()
+        self._answer(answer.status, dict(answer.getheaders()), data, cut=fault == "cut")
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass
+
+    def _break(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _answer(
+        self, status: int, headers: dict[str, str], data: bytes, *, cut: bool = False
+    ) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            if key.lower() not in ("server", "date", "connection", "transfer-encoding"):
+                self.send_header(key, value)
+        if "content-length" not in {key.lower() for key in headers}:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data[: len(data) // 2] if cut else data)
+        if cut:
+            self.wfile.flush()
+            self._break()
 
 
 class Bucket:

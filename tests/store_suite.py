@@ -51,6 +51,8 @@ def contents(store: Store, prefix: str = "") -> set[str]:
 
 
 class StoreSuite:
+    many = 300
+    """More objects than one request lists."""
     tick = 0.02
     """Seconds that the clock of the store needs to go on."""
 
@@ -183,6 +185,14 @@ class StoreSuite:
         assert contents(store, "b/c") == {"b/c/d", "b/c/e/f"}
         assert contents(store, "a") == set()
         assert contents(store, "absent") == set()
+
+    def test_list_gives_each_of_many_once(self, store: Store) -> None:
+        names = [f"o/{n}" for n in range(self.many)]
+        store.put_all(dict.fromkeys(names, b"x"))
+        assert sorted(info.name for info in store.list("o")) == sorted(names)
+        assert sorted(f"o/{name}" for name in store.names("o")) == sorted(names)
+        store.delete(names)
+        assert contents(store) == set()
 
     def test_list_gives_sizes_and_times(self, store: Store) -> None:
         before = time.time()

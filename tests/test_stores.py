@@ -80,6 +80,8 @@ class TestDefaultsOfStore(StoreSuite):
 
 
 class TestCountingStore(StoreSuite):
+    many = 2_100
+
     @pytest.fixture
     def store(self) -> Store:
         return CountingStore(MemoryStore(), latency=0.0001)

@@ -8,6 +8,7 @@ from .http import HttpStore
 from .local import LocalStore
 from .memory import MemoryStore
 from .object import ObjectStore, StorageOptions
+from .retry import RetryingStore
 from .uri import parse_uri
 from .web import write_listing
 
@@ -18,6 +19,7 @@ __all__ = [
     "LocalStore",
     "MemoryStore",
     "ObjectStore",
+    "RetryingStore",
     "StorageOptions",
     "Store",
     "check_folder",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -69,6 +70,7 @@ class CountingStore(Store):
         self.latency = latency
         self.requests: list[Request] = []
         self.remote = inner.remote or latency > 0 if remote is None else remote
+        self.tidied = inner.tidied
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -130,9 +132,7 @@ class CountingStore(Store):
     def list(self, prefix: str) -> Iterator[Info]:
         listing = self.inner.list(prefix)
         while True:
-            some = self._ask(
-                "list", prefix, lambda: [i for i, _ in zip(listing, range(LISTED), strict=False)]
-            )
+            some = self._ask("list", prefix, lambda: list(islice(listing, LISTED)))
             yield from some
             if len(some) < LISTED:
                 return
@@ -148,6 +148,10 @@ class CountingStore(Store):
         for at in range(0, len(everything), LISTED):
             some = everything[at : at + LISTED]
             self._ask("delete", some[0], partial(self.inner.delete, some))
+
+    def expire(self, names: Iterable[str], older_than: float) -> None:
+        everything = [*names]
+        self._ask("expire", "", lambda: self.inner.expire(everything, older_than))
 
     def touch(self, name: str) -> bool:
         return self._ask("touch", name, lambda: self.inner.touch(name))

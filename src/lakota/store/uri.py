@@ -26,6 +26,7 @@ from .http import HttpStore
 from .local import Durability, LocalStore
 from .memory import MemoryStore
 from .object import SCHEMES, ObjectStore, StorageOptions
+from .retry import RetryingStore
 
 __all__ = ["parse_uri"]
 
@@ -112,7 +113,7 @@ def _http_options(uri: str, options: StorageOptions | None) -> dict[str, Any]:
 
 def _bucket(scheme: str, rest: str, options: StorageOptions | None) -> Store:
     bucket, _, prefix = rest.removeprefix("/").partition("/")
-    return ObjectStore(scheme, bucket, prefix, options)
+    return RetryingStore(ObjectStore(scheme, bucket, prefix, options))
 
 
 def _of_scheme(scheme: str, rest: str, uri: str, durability: Durability) -> Store:
