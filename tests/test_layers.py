@@ -55,6 +55,7 @@ choose revert
 scan sink
 reading
 gc check
+repair
 series
 bulk
 registry

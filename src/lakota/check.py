@@ -50,6 +50,10 @@ class Report:
     """Objects that are missing or are not what their names say: rows may be lost."""
     strays: tuple[str, ...] = ()
     """Files that are none of ours; harmless."""
+    repaired: tuple[Problem, ...] = ()
+    """What was damaged and is restored now, and from where."""
+    given_up: tuple[Problem, ...] = ()
+    """Revisions that are here no more, and what they had written."""
 
     def __bool__(self) -> bool:
         return not self.damaged

@@ -23,7 +23,7 @@ from .segment import recode
 from .site import Site
 from .transaction import relocate
 
-__all__ = ["GRACE", "defrag", "pack", "reachable", "trim"]
+__all__ = ["GRACE", "bridges", "defrag", "pack", "reachable", "trim"]
 
 GRACE = 3600.0
 """Seconds for which nothing is taken away that somebody may be using: longer than any commit,
@@ -66,12 +66,11 @@ def trim(
     if dry_run:
         return len(gone)
     changelog = site.changelog
-    bridges = _bridges(history, gone)
-    changelog.write({(parent, child): changelog.about(child) for parent, child in bridges})
+    changelog.write({edge: changelog.about(edge[1]) for edge in bridges(history, gone)})
     return site.changelog.trim(gone, max((stamp_of(child) for _, child in gone), default=0))
 
 
-def _bridges(history: History, gone: Iterable[Edge]) -> Iterator[Edge]:
+def bridges(history: History, gone: Iterable[Edge]) -> Iterator[Edge]:
     """An edge from each state that stays, but none of those made on it, to the next one that
     stays: without it, it would be a head again."""
     lost = {child for _, child in gone}
@@ -82,9 +81,10 @@ def _bridges(history: History, gone: Iterable[Edge]) -> Iterator[Edge]:
         following = after.get(child, [])
         if not following or not lost.issuperset(following):
             continue
-        while lost.issuperset(following):  # heads stay, so this ends
-            following = sorted({later for c in following for later in after[c]})
-        yield child, min(c for c in following if c not in lost)
+        while following and lost.issuperset(following):
+            following = sorted({later for c in following for later in after.get(c, ())})
+        if following:
+            yield child, min(c for c in following if c not in lost)
 
 
 def defrag(site: Site, *, max_chunk: int = 4) -> list[Revision]:

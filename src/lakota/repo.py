@@ -10,10 +10,11 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any, Literal, overload
 
-from . import check, gc, maintain
+from . import gc, maintain
 from .bounds import check_grace, check_label
 from .bundle import Known, known_at, known_of, write_bundle
 from .changelog import Changelog, Child, Revision
+from .check import Problem, Report, inspect, strays
 from .choose import check_choice, refuse_conflicts
 from .clock import CLOCK, Clock
 from .codecs import CODECS
@@ -33,6 +34,7 @@ from .moment import nanoseconds
 from .objects import Objects
 from .progress import Progress, check_progress, labelled
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
+from .repair import give_up_broken, mend
 from .schema import Schema
 from .site import Site
 from .store import StorageOptions, Store, parse_uri
@@ -407,16 +409,57 @@ class Repo:
             sizes.append(maintain.pack(collection._site, done, tell))
         return sum(before for before, _ in sizes), sum(after for _, after in sizes)
 
-    def check(self, *, progress: Progress | None = None) -> check.Report:
+    def check(
+        self,
+        *,
+        repair: Repo | Uri | Sequence[Repo | Uri] = (),
+        give_up: bool = False,
+        progress: Progress | None = None,
+    ) -> Report:
         """Look at every byte that a read could need, and recompute every name. True if nothing
-        is damaged; `damaged` lists what is."""
+        is damaged; `damaged` lists what is.
+
+        `repair`: other copies (replicas, backups, caches), from which what is damaged is restored
+        as far as they have it. `give_up=True`: then delete the revisions that are still not
+        whole, so that the last whole ones count; the report's `given_up` says what had been
+        written by each. Nobody should write meanwhile.
+        """
         check_progress(progress)
+        copies = [repair] if isinstance(repair, Repo | str | os.PathLike | Store) else repair
+        if not isinstance(copies, list | tuple):
+            raise InputError(f"repair={repair!r}: expected a Repo, what Repo takes, or a list")
+        sources = [(r if isinstance(r, Repo) else Repo(r))._objects for r in copies]
+        report = self._inspect(progress)
+        repaired: dict[str, Problem] = {}
+        while report.damaged and sources:
+            found = list(mend(self._objects, report.damaged, sources))
+            if repaired.keys() >= {p.name for p in found}:
+                break
+            repaired.update((p.name, p) for p in found)
+            report = self._inspect(progress)
+        given_up: list[Problem] = []
+        if give_up and report.damaged:
+            given_up = list(give_up_broken(self._objects, self._all_changelogs()))
+            report = self._inspect(progress)
+        if repaired or given_up:
+            self._forget()
+        return replace(report, repaired=tuple(repaired.values()), given_up=tuple(given_up))
+
+    def _inspect(self, progress: Progress | None) -> Report:
+        report = inspect(self._objects, self._all_changelogs(), progress)
+        return replace(report, strays=tuple(strays(self._objects)))
+
+    def _all_changelogs(self) -> list[Changelog]:
         ids = gc.collection_ids(self._objects)
         with suppress(LakotaError):  # a damaged registry is reported as any collection is
             ids -= set(self._registry.deleted())
-        changelogs = [Changelog(self.store, i) for i in sorted(ids)]
-        report = check.inspect(self._objects, changelogs, progress)
-        return replace(report, strays=tuple(check.strays(self._objects)))
+        return [Changelog(self.store, i) for i in sorted(ids)]
+
+    def _forget(self) -> None:
+        """Read everything anew."""
+        self._objects.forget()
+        for changelog in self._changelogs.values():
+            changelog.refresh()
 
     # ---- Inside
 

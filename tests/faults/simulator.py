@@ -46,8 +46,10 @@ from lakota import (
     sync,
     transaction,
 )
-from lakota.changelog import PHI, Changelog, History
-from lakota.store import local
+from lakota.changelog import PHI, Changelog, History, root_of
+from lakota.manifest import Manifest
+from lakota.objects import Objects
+from lakota.store import Store, local
 
 from .disk import ROOT, Crash, Disk, Inline
 from .programme import Tally
@@ -111,8 +113,6 @@ class World:
         """What was written under each message."""
         self.bounds: dict[Callable[..., bool], tuple[Any, Any]] = {}
         """The first and the last key of each region."""
-        self.holders: dict[str, Repo] = {}
-        """For each message, a repo that has its revision."""
         self.contained: dict[str, frozenset[str]] = {PHI: frozenset()}
         self.acknowledged: dict[str, set[str]] = {}
         """By place, the messages of writes that returned there, or that a pull brought."""
@@ -198,7 +198,7 @@ class World:
 
     # ---- What is known
 
-    def meant(self, edge: tuple[str, str], document: dict[str, Any], repo: Repo) -> None:
+    def meant(self, edge: tuple[str, str], document: dict[str, Any], store: Store) -> None:
         """Somebody is about to write an edge."""
         if edge in self.documents:
             return
@@ -209,14 +209,21 @@ class World:
         known.add(edge[0])
         message = document.get("message", "")
         if message in self.orders:
-            self.holders.setdefault(message, repo)
             first = document["first"]
+            tie = self.tie_of(edge[1], first, store)
             nth: Counter[str] = Counter()
             stamped = []
             for write in self.orders[message]:
-                stamped.append(replace(write, stamp=first + nth[write.label]))
+                stamped.append(replace(write, stamp=first + nth[write.label], tie=tie))
                 nth[write.label] += 1
             self.orders[message] = stamped
+
+    def tie_of(self, child: str, first: int, store: Store) -> int:
+        """What orders the writes of a commit among others with the same stamps: a digest, the one
+        thing that is taken from the manifest."""
+        with self.aside():
+            extents = Manifest(root_of(child), Objects(store).page).extents()
+            return min((e.tie for e in extents if e.stamp >= first), default=0)
 
     def messages(self, child: str) -> frozenset[str]:
         """The writes that a state contains."""
@@ -237,27 +244,7 @@ class World:
     def content(self, messages: frozenset[str]) -> dict[str, list[Any]]:
         """The fold of writes."""
         writes: Writes = frozenset(w for message in messages for w in self.orders[message])
-        stamps = Counter((w.stamp, w.label) for w in writes)
-        if max(stamps.values(), default=0) > 1:
-            tied = {stamp for (stamp, _), n in stamps.items() if n > 1}
-            writes = frozenset(self.with_tie(m, tied) for m in messages)
-            writes = frozenset(w for group in writes for w in group)
         return self.oracle.content(writes)
-
-    def with_tie(self, message: str, tied: set[int]) -> tuple[Write, ...]:
-        """The writes of a message, with what orders them among others of their stamps: a digest,
-        the one thing that is taken from the manifest."""
-        writes = self.orders[message]
-        if writes[0].tie or not {w.stamp for w in writes} & tied:
-            return tuple(writes)
-        self.tally.counts["ties"] += 1
-        child = next(c for (_, c), d in self.documents.items() if d["message"] == message)
-        with self.aside():
-            manifest = (self.holders[message] / "c")._site.manifest(child)
-            stamps = {w.stamp for w in writes}
-            tie = min(e.tie for e in manifest.extents() if e.stamp in stamps)
-        self.orders[message] = [replace(w, tie=tie) for w in writes]
-        return tuple(self.orders[message])
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -504,9 +491,8 @@ class World:
         def telling(act: Any) -> Any:
             def told(log: Changelog, documents: Any) -> None:
                 if _is_data(log):
-                    owner = Repo.__new__(Repo) if self.current is None else self.current.repo
                     for edge, document in documents.items():
-                        self.meant(edge, dict(document), owner)
+                        self.meant(edge, dict(document), log.store)
                 act(log, documents)
 
             return told
