@@ -49,10 +49,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
     found = Decoded()
     column = Segment._column
 
-    def watched(self: Segment, stored: Any, i: int, j: int, rows: int, full: bool) -> Any:
+    def watched(self: Segment, stored: Any, i: int, j: int, *rest: Any) -> Any:
         found.batches.add((self.name, i))
         found.columns.add(self.schema.names[j])
-        array = column(self, stored, i, j, rows, full)
+        array = column(self, stored, i, j, *rest)
         found.sizes.append(array.nbytes)
         return array
 

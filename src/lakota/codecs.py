@@ -45,6 +45,7 @@ __all__ = [
     "inflated_size",
     "is_fixed",
     "resolve",
+    "room",
     "size_limit",
     "stored_type",
 ]
@@ -148,9 +149,15 @@ def encode_column(array: pa.Array, codec: str) -> pa.Array:
 
 
 def decode_column(
-    stored: pa.Array, type_: pa.DataType, codec: str, rows: int, limit: int
+    stored: pa.Array,
+    type_: pa.DataType,
+    codec: str,
+    rows: int,
+    limit: int,
+    out: NDArray[np.void] | None = None,
 ) -> pa.Array:
     """The `rows` values of `type_` in the one value `stored`, which may need `limit` bytes.
+    `out`, from `room`, is where the values may go.
 
     Raises `DamagedError`, or an error of Arrow, where `stored` is not such a value.
     """
@@ -160,7 +167,7 @@ def decode_column(
     if codec == "plain":
         array = stored.flatten()
     elif codec == "pco":
-        array = _decode_pco(stored, type_, rows)
+        array = _decode_pco(stored, type_, rows, out)
     else:
         array = _decode_stream(_buffer(stored), type_, limit)
     if len(array) != rows:
@@ -202,13 +209,21 @@ def _limb_dtype(type_: pa.DataType) -> np.dtype[np.void]:
     return np.dtype([(f"v{i}", f"<{kind}") for i, kind in enumerate(_LIMBS[type_.id])])
 
 
-def _decode_pco(stored: pa.Array, type_: pa.DataType, rows: int) -> pa.Array:
+def room(type_: pa.DataType, codec: str, rows: int) -> NDArray[np.void] | None:
+    """Memory for `rows` values, to be decoded into part by part; None where there is no use for
+    it. One large array is much cheaper than many small ones: the system gives it in large pages."""
+    return np.empty(rows, _limb_dtype(type_)) if codec == "pco" else None
+
+
+def _decode_pco(
+    stored: pa.Array, type_: pa.DataType, rows: int, out: NDArray[np.void] | None
+) -> pa.Array:
     dtype = _limb_dtype(type_)
     names = dtype.names or ()
     limbs = [(name, _buffer(stored.field(i))) for i, name in enumerate(names, 1)]
     bits, valid, count = _decode_validity(stored.field(0), rows)
     if valid is None and len(names) == 1:  # the usual case: inflate in place
-        values = np.empty(rows, dtype)
+        values = np.empty(rows, dtype) if out is None else out
         _inflate_pco(limbs[0][1], values.view(dtype[0]))
     else:
         values = np.zeros(rows, dtype)

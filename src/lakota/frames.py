@@ -33,7 +33,20 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
     >>> to_polars(pa.table({"x": [1, 2]})).rows()
     [(1,), (2,)]
     """
-    return pl.DataFrame(pl.from_arrow(readable(table), rechunk=False))
+    return pl.DataFrame(_Stream(readable(table)))
+
+
+class _Stream:
+    """A table as nothing but an Arrow C stream, which Polars takes several times as fast as a
+    table of pyarrow's, and without waiting for its threads."""
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
 
 
 def readable(table: pa.Table) -> pa.Table:

@@ -67,6 +67,7 @@ from .codecs import (
     inflated_size,
     is_fixed,
     resolve,
+    room,
     size_limit,
     stored_type,
 )
@@ -442,17 +443,45 @@ class Segment:
             return self.schema
         return pa.schema([self.schema.field(i) for i in positions])
 
-    def _decode_all(self, batches: Iterable[int], positions: list[int]) -> list[pa.RecordBatch]:
+    def _decode_all(self, batches: Sequence[int], positions: list[int]) -> list[pa.RecordBatch]:
+        if not batches:
+            return []
         idle = all(self._plan.codecs[i] == "plain" for i in positions)
         if idle or self._plan.has_dictionaries:  # whose loading is not safe among threads
             return [self._decode(i, positions, full=False) for i in batches]
-        return _map(lambda i: self._decode(i, positions, full=False), list(batches))
+        wanted = list(batches)
+        if len(wanted) == 1:
+            return [self._decode(wanted[0], positions, full=False)]
+        first, size = wanted[0], self.batch_rows
+        # No more than the rows that there are batches for.
+        rows = min((wanted[-1] + 1) * size, self.num_rows) - first * size
+        types, codecs = self.schema.types, self._plan.codecs
+        rooms = [room(types[j], codecs[j], rows) for j in positions]
 
-    def _decode(self, i: int, positions: list[int], *, full: bool) -> pa.RecordBatch:
+        def decode(i: int) -> pa.RecordBatch:
+            start = (i - first) * size
+            outs = [None if out is None else out[start : start + size] for out in rooms]
+            return self._decode(i, positions, full=False, outs=outs)
+
+        return _map(decode, wanted)
+
+    def _decode(
+        self,
+        i: int,
+        positions: list[int],
+        *,
+        full: bool,
+        outs: Sequence[NDArray[np.void] | None] = (),
+    ) -> pa.RecordBatch:
+        """Batch `i`; `outs` is where the values of its columns may go."""
         try:
             rows = min(self.batch_rows, self.num_rows - i * self.batch_rows)
             stored = self._stored(i, 1 if self._plan.packed else rows)
-            columns = [self._column(stored, i, j, rows, full) for j in positions]
+            places = outs or [None] * len(positions)
+            columns = [
+                self._column(stored, i, j, rows, full, out)
+                for j, out in zip(positions, places, strict=True)
+            ]
             return pa.RecordBatch.from_arrays(columns, schema=self._schema_of(positions))
         except MemoryError:
             raise
@@ -477,15 +506,28 @@ class Segment:
             raise DamagedError(f"expected {rows} rows, found {stored.num_rows}")
         return stored
 
-    def _column(self, stored: pa.RecordBatch, i: int, j: int, rows: int, full: bool) -> pa.Array:
+    def _column(
+        self,
+        stored: pa.RecordBatch,
+        i: int,
+        j: int,
+        rows: int,
+        full: bool,
+        out: NDArray[np.void] | None,
+    ) -> pa.Array:
         codec, type_ = self._plan.codecs[j], self.schema.types[j]
+        recent = _recent.get(j)
+        if recent is not None and recent[0] is self and recent[1] == i and not full:
+            return recent[2]
         array = stored.column(j)
         if self._plan.packed:
-            array = decode_column(array, type_, codec, rows, self._limit([type_], rows))
+            array = decode_column(array, type_, codec, rows, self._limit([type_], rows), out)
         prove = full or (self.verify and codec != "plain")
         array.validate(full=j in self._plan.loose)
         if prove:
             self._prove(array, i, j)
+        if out is None and self._plan.packed:
+            _recent[j] = (self, i, array)
         return array
 
     def _limit(self, types: Sequence[pa.DataType], rows: int) -> int:
@@ -618,6 +660,9 @@ def _damaged(what: str, error: Exception) -> LakotaError:
     return DamagedError(f"{what}: {type(error).__name__}: {error}")
 
 
+_recent: dict[int, tuple[Segment, int, pa.Array]] = {}
+"""The column last decoded for each position: who has searched the keys of a batch reads it next."""
+
 _pools: dict[int, ThreadPoolExecutor] = {}
 
 
@@ -628,4 +673,7 @@ def _map(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
         return [function(item) for item in items]
     pid = os.getpid()  # the threads of a parent do not exist in a forked child
     pool = _pools.get(pid) or _pools.setdefault(pid, ThreadPoolExecutor(workers, "lakota-codec"))
-    return list(pool.map(function, items))
+    step = -(-len(items) // (4 * workers))  # a few parts for each, as waking a thread costs, too
+    parts = [items[at : at + step] for at in range(0, len(items), step)]
+    done = pool.map(lambda part: [function(item) for item in part], parts)
+    return [result for part in done for result in part]
