@@ -17,7 +17,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from .codecs import file_blocks
 from .digest import Digest
@@ -120,15 +122,21 @@ class RangedSegment(Segment):
             whole = _whole(source.store, source.name)
             self._newer.append(_ranged(whole, self.name, verify=self.verify))
 
-    def _decode_all(self, batches: Iterable[int], positions: list[int]) -> list[pa.RecordBatch]:
-        wanted = list(batches)
-        if self._at_hand(wanted):
-            return super()._decode_all(wanted, positions)
-        return [self._decode(i, positions, full=False) for i in wanted]
+    def _decode_all(self, batches: Sequence[int], positions: list[int]) -> list[pa.RecordBatch]:
+        if self._at_hand(batches):
+            return super()._decode_all(batches, positions)
+        return [self._decode(i, positions, full=False) for i in batches]
 
-    def _decode(self, i: int, positions: list[int], *, full: bool) -> pa.RecordBatch:
+    def _decode(
+        self,
+        i: int,
+        positions: list[int],
+        *,
+        full: bool,
+        outs: Sequence[NDArray[np.void] | None] = (),
+    ) -> pa.RecordBatch:
         if self._at_hand([i]):
-            return super()._decode(i, positions, full=full or self.verify)
+            return super()._decode(i, positions, full=full or self.verify, outs=outs)
         names = [self.schema.names[j] for j in positions]
         start, stop = int(self.offsets[i]), int(self.offsets[i + 1])
         found = self._newer[0].slice(start, stop, names)
