@@ -7,6 +7,7 @@ command line there. Several wait, since the commands of a pipe run at once.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -15,10 +16,11 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import lakota
 
@@ -115,6 +117,42 @@ def commands_of(block: str) -> list[tuple[str, str]]:
         else:
             found[-1][1].append(line)
     return [("\n".join(words), "\n".join(shown)) for words, shown in found]
+
+
+# ---- In this process
+
+
+class Ran(NamedTuple):
+    """What a command line did."""
+
+    code: int
+    out: str
+    err: str
+    data: bytes
+
+
+def call(*words: str, stdin: bytes = b"") -> Ran:
+    """Run a command line in this process, in its folder."""
+    from lakota.cli.app import run
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in "oe")
+    kept = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin)), "utf-8")
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(words)
+    finally:
+        sys.stdin = kept
+    data = out.buffer.getvalue()
+    shown = data.decode("utf-8", "replace")
+    return Ran(code, shown, err.buffer.getvalue().decode(), data)
+
+
+def done(*words: str, stdin: bytes = b"") -> str:
+    """Run a command line that must succeed; returns what it prints."""
+    ran = call(*words, stdin=stdin)
+    assert ran.code == 0, ran.err
+    return ran.out
 
 
 # ---- The processes that wait

@@ -123,9 +123,7 @@ class Reading:
         if format == "arrow":
             return pa.ipc.open_file(source).read_all()
         if format == "arrows":
-            return pa.ipc.open_stream(
-                source if isinstance(source, io.BytesIO) else open(source, "rb")
-            )
+            return pa.ipc.open_stream(pa.OSFile(source) if isinstance(source, str) else source)
         if format == "xlsx":
             with _needing("fastexcel"):
                 return self._typed(pl.read_excel(source))
@@ -157,16 +155,19 @@ class Reading:
         return frame.rename(dict(zip(frame.columns, self.schema.names, strict=True)))
 
     def _json(self, source: Any, format: str) -> pl.DataFrame:
-        if format == "json":
-            return pl.read_json(source)
+        lines = format == "ndjson"
+        frame = (
+            pl.read_ndjson(source, infer_schema_length=None)
+            if lines
+            else pl.read_json(source, infer_schema_length=None)
+        )
         if self.schema is None:
-            return pl.read_ndjson(source, infer_schema_length=None)
-        names = pl.read_ndjson(source, infer_schema_length=None).schema
+            return frame
+        # Once more, numbers as text: whatever they become, they come from their digits.
+        plain = {n: k if k.is_nested() else pl.String() for n, k in frame.schema.items()}
         if isinstance(source, io.BytesIO):
             source.seek(0)
-        # Numbers as text: whatever they become, they come from their digits.
-        plain = {n: kind if kind.is_nested() else pl.String() for n, kind in names.items()}
-        return pl.read_ndjson(source, schema=plain)
+        return pl.read_ndjson(source, schema=plain) if lines else pl.read_json(source, schema=plain)
 
     def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame if self.schema is None else from_text(frame, self.schema, self.dates)

@@ -145,7 +145,8 @@ def _parsed(
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
         return column
     text = column.str.strip_chars()
-    text = text.set(text == "", None)
+    if not isinstance(kind, pl.Binary):
+        text = text.set(text == "", None)
     try:
         found = _values(text, kind, formats)
     except pl.exceptions.PolarsError as error:
