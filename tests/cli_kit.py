@@ -141,6 +141,8 @@ def call(*words: str, stdin: bytes = b"") -> Ran:
     try:
         with redirect_stdout(out), redirect_stderr(err):
             code = run(words)
+    except SystemExit as exit:  # after a completion
+        code = exit.code if isinstance(exit.code, int) else 0
     finally:
         sys.stdin = kept
     data = out.buffer.getvalue()

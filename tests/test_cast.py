@@ -289,6 +289,10 @@ def test_a_column_is_a_sequence(values: Any) -> None:
         ("data.parquet", "found str"),
         (np.zeros((2, 2)), "found ndarray"),
         (pl.Series([1, 2]), "cannot read Series as a table"),
+        (
+            pl.DataFrame({"timestamp": ["2020-01-01"], "value": pl.Series([1], dtype=pl.Int128)}),
+            "column 'value': found Int128",
+        ),
     ],
 )
 def test_a_frame_that_does_not_fit_is_refused(frame: Any, said: str) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lakota
 
 SOURCE = Path(lakota.__file__).parents[1]
@@ -25,6 +27,14 @@ def run(
         text=True,
         timeout=120,
     )
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    assert set(lakota.__all__) <= set(dir(lakota))
+    for name in lakota.__all__:
+        assert getattr(lakota, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = lakota.nothing
 
 
 def test_version_waits_for_nothing(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ _HOMES = {
     "Changelog": "changelog",
     "Clock": "clock",
     "Collection": "collection",
+    "KVSeries": "series",
     "Repo": "repo",
     "Revision": "changelog",
     "Schema": "schema",

@@ -122,12 +122,26 @@ def _open(frame: Any, schema: Schema) -> tuple[Mapping[Any, Any], bool]:
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
     if isinstance(frame, pl.DataFrame):
-        table = pa.table(frame)
+        table = _from_polars(frame)
         return dict(zip(table.schema.names, table.columns, strict=True)), True
     if _is_pandas(frame, "DataFrame"):
         return _from_pandas(frame, schema), False
     table = _from_arrow(frame)
     return _unique(table.schema.names, table.columns), False
+
+
+def _from_polars(frame: pl.DataFrame) -> pa.Table:
+    try:
+        return pa.table(frame)
+    except pa.ArrowInvalid:
+        for name, kind in frame.schema.items():
+            try:
+                pa.table(frame.select(name))
+            except pa.ArrowInvalid as error:
+                raise FrameError(
+                    f"column {name!r}: found {kind}, which Arrow has not; cast it first"
+                ) from error
+        raise
 
 
 def _is_pandas(value: Any, name: str) -> bool:

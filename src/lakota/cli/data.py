@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -369,7 +370,8 @@ def read(
         provenance=provenance,
     )
     if explain:
-        print(reading.explain(target, wanted))
+        plan = reading.explain(target, wanted)
+        print(json.dumps(plan) if shell.json else plan)
     elif plot:
         reading.plot(target, wanted, shell)
     else:

@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from ..errors import FrameError, InputError, LakotaError, MissingExtraError, NotFoundError
 from ..frames import to_polars
 from ..schema import Schema
-from .shell import Form
+from .shell import Form, safe
 from .text import from_text, inferred, json_lines, to_text
 
 __all__ = ["Reading", "format_of", "known", "known_schema", "put", "show", "write"]
@@ -317,6 +317,7 @@ def _odd_for_excel(frame: pl.DataFrame) -> bool:
 def _table(frame: pl.DataFrame, file: IO[bytes]) -> None:
     text = pl.selectors.string()
     frame = frame.with_columns(text.str.replace_all(r"[\x00-\x1f\x7f-\x9f]", "\ufffd"))
+    frame = frame.rename({name: safe(name) for name in frame.columns})
     width = get_terminal_size((100, 24)).columns
     with pl.Config(tbl_rows=SHOWN_ROWS, tbl_cols=-1, tbl_width_chars=width):
         file.write(f"{frame}\n".encode())

@@ -275,14 +275,23 @@ def vintages(
 
     clct, _ = labels.split(shell, label)
     series = labels.series(shell, label)
+    known = {labels.moment(clct, text): text for text in moments}
     found = series.vintages(
-        [labels.moment(clct, text) for text in moments],
+        list(known),
         labels.bound(clct.schema, start, what="--start"),
         labels.bound(clct.schema, stop, what="--stop"),
         closed=closed,
         select=select or None,
         long=long,
     )
+    if not long:  # moments as they were typed: HEAD, not the revision
+        titles = {
+            name: name.removesuffix(moment) + text
+            for moment, text in known.items()
+            for name in found.columns
+            if moment != text and name.endswith(moment)
+        }
+        found = found.rename(titles)
     emit(found, shell, format, output)
 
 

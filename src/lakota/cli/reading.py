@@ -96,6 +96,8 @@ def _format(shell: Shell, format: str | None, output: str | None) -> str:
 
 def _tables(target: Target, wanted: Wanted) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """What is wanted, and its columns."""
+    if wanted.series and not isinstance(target, Collection):
+        raise InputError("--series chooses series of a collection; this is one already")
     if isinstance(target, Collection) or wanted.is_query(target.schema.names):
         table = _query(target, wanted).to_arrow(compat_level=pl.CompatLevel.oldest())
         step = wanted.page or max(table.num_rows, 1)
@@ -137,8 +139,6 @@ def _rows(target: Target, wanted: Wanted) -> pl.LazyFrame:
         if bounded or wanted.provenance:
             return _one_by_one(target, wanted)
         return target.scan(wanted.series, label=_label(target), **wanted.state)
-    if wanted.series:
-        raise InputError("--series chooses series of a collection; this is one already")
     if bounded or wanted.provenance:
         return target.df(**wanted.range, **wanted.state, provenance=wanted.provenance).lazy()
     return target.scan(**wanted.state)
