@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
 
 import lakota
+from lakota import Repo, Schema
 
 SOURCE = Path(lakota.__file__).parents[1]
 
@@ -50,3 +58,115 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "pip install 'lakota-arrow[cli]'" in found.stderr and found.stderr.count("\n") == 1
     assert run("version", folder=tmp_path, first=missing).stdout == f"{lakota.__version__}\n"
+
+
+# ---- On a terminal
+
+
+class Terminal:
+    """A process on a terminal of its own, and all that it has shown."""
+
+    def __init__(self, *words: str, folder: Path, first: str = "pass", **env: str) -> None:
+        self.shown = ""
+        # The first terminal that the leader of a session opens is the one whose Ctrl-C it gets.
+        lead = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))"
+        main = f"import sys; sys.path.append({str(SOURCE)!r}); {first}"
+        code = f"{lead}; {main}; from lakota.__main__ import main; sys.exit(main())"
+        plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "CI")}
+        self.fd, side = pty.openpty()
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            cwd=folder,
+            env={**plain, "TERM": "xterm-256color", **env},
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            start_new_session=True,
+        )
+        os.close(side)
+
+    def read(self, until: str | None = None) -> str:
+        """Read until some text was shown, or to the end."""
+        end = time.monotonic() + 60
+        while until is None or until not in self.shown:
+            assert time.monotonic() < end, self.shown
+            if select.select([self.fd], [], [], 1)[0]:
+                try:
+                    found = os.read(self.fd, 65_536)
+                except OSError:  # the other side is closed
+                    break
+                if not found:
+                    break
+                self.shown += found.decode("utf-8", "replace")
+        return self.shown
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.fd, keys)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; returns the exit code and what was shown."""
+        self.read()
+        os.close(self.fd)
+        return self.process.wait(60), self.shown
+
+
+SLOW = (
+    "import lakota.store.local as l, time; put = l.LocalStore.put; "
+    "l.LocalStore.put = lambda *a: (time.sleep(0.15), put(*a))[1]"
+)
+"""A disk that takes its time."""
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    repo = Repo(tmp_path / ".lakota", durability="os")
+    clct = repo.create_collection(Schema(n="int*", x="float"), "weather")
+    for i in range(40):
+        (clct / f"s{i}").write({"n": [1, 2], "x": [i, i + 0.5]}, message=f"write {i}")
+    return tmp_path
+
+
+def test_a_long_push_shows_a_bar_and_ends_at_ctrl_c_with_nothing_half_done(filled: Path) -> None:
+    terminal = Terminal("push", "copy", folder=filled, first=SLOW)
+    shown = terminal.read("push: weather, segments")
+    assert "━" in shown and "/40" in shown
+    terminal.type(b"\x03")
+    code, shown = terminal.end()
+    assert code == 130 and "interrupted" in shown and "Traceback" not in shown
+    copy = Repo(filled / "copy")
+    assert copy.check() and copy.ls() == []
+    again = run("push", "copy", folder=filled)
+    assert again.returncode == 0 and again.stdout == ""
+    assert again.stderr == "pushed weather: 40 revisions\n"  # no bar where there is no terminal
+    assert (copy / "weather").ls() == (Repo(filled / ".lakota") / "weather").ls()
+
+
+def test_a_bar_is_gone_in_the_end_and_quiet_shows_none(filled: Path) -> None:
+    code, shown = Terminal("push", "copy", folder=filled, first=SLOW).end()
+    assert code == 0 and "━" in shown
+    assert shown.rstrip().endswith("pushed weather: 40 revisions")
+    code, shown = Terminal("-q", "push", "other", folder=filled, first=SLOW).end()
+    assert (code, shown) == (0, "")
+
+
+def test_a_terminal_gets_tables_and_colours(filled: Path) -> None:
+    code, shown = Terminal("read", "weather/s1", folder=filled).end()
+    assert code == 0 and "┌" in shown
+    code, shown = Terminal("log", "-n", "1", folder=filled).end()
+    assert code == 0 and "\x1b[33m" in shown and "write 39" in shown
+    code, shown = Terminal("log", "-n", "1", folder=filled, NO_COLOR="1").end()
+    assert code == 0 and "\x1b[3" not in shown and "write 39" in shown
+
+
+def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
+    lakota = f"{sys.executable} -m lakota"
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {lakota} sql 'select * from weather' | head -n 1"],
+        cwd=filled,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "label,n,x\n", "")
