@@ -32,7 +32,7 @@ patch compare answer
 region
 moment
 store.base store.parallel
-store.memory store.local store.object store.web store.count store.retry
+store.memory store.local store.object store.web store.count store.retry store.cache
 store.http
 store.bundle
 store.uri

@@ -11,7 +11,7 @@ from lakota import DamagedError, Repo, Series
 from lakota.digest import Digest
 from lakota.objects import MissingObjectError, segment_name
 from lakota.ranged import open_ranged
-from lakota.segment import encode, recode
+from lakota.segment import encode, open_segment, recode
 from lakota.store import CountingStore, MemoryStore, Store
 from lakota.store.count import Request, rounds
 
@@ -114,6 +114,24 @@ def test_damage_is_found_when_it_is_fetched(
     with pytest.raises(DamagedError):
         segment.table()
     assert segment.slice(499_990, 500_000) == pa.table(table.slice(499_990)).to_batches()
+
+
+def test_what_came_damaged_is_fetched_again_by_the_next_read(
+    stored: tuple[CountingStore, str, Digest, pa.Table],
+) -> None:
+    store, name, digest, table = stored
+    right = store.inner.get(name)
+    for data in (right, encode(table.slice(0, 9_000), "packed").data):
+        digest = open_segment(data).name
+        name = segment_name(digest)
+        wrong = bytearray(data.to_pybytes())
+        wrong[len(wrong) // 3] ^= 1
+        store.inner.put(name, bytes(wrong))
+        segment = open_ranged(store, name, digest)
+        with pytest.raises(DamagedError):
+            segment.table()
+        store.inner.put(name, data)
+        assert segment.table().equals(open_segment(data).table())
 
 
 def test_a_segment_under_a_wrong_name_or_of_no_form_is_damaged(

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import pyarrow as pa
 
 from .digest import Digest
-from .errors import ObjectMissingError
+from .errors import DamagedError, ObjectMissingError
 from .header import FORMAT, Header
 from .page import Page
 from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
@@ -90,7 +90,11 @@ class Objects:
 
     def fresh_segment(self, digest: Digest) -> Segment:
         """As `segment`, from the store and past the cache, all of it."""
-        return open_segment(self._read(segment_name(digest)), digest, verify=self.verify)
+        name = segment_name(digest)
+        try:
+            return open_segment(self.store.origin.get(name), digest, verify=self.verify)
+        except ObjectMissingError as error:
+            raise MissingObjectError(name) from error
 
     def open_all(self, digests: Iterable[Digest]) -> dict[Digest, Segment]:
         """Segments, opened at once; of many the first EXPECTED."""
@@ -149,13 +153,21 @@ class Objects:
         names = {self.page_name(d): d for d in (*wanted[:1], *missing)}
         found: dict[Digest, Page] = {}
         for name, data in self.store.get_all(names).items():
-            page = Page.decode(names[name], data)
+            page = self._decode_page(names[name], name, data)
             found[page.name] = page
             self._pages.set(page.name, page)
             self._readahead.learn(page)
         if wanted and wanted[0] not in found:
             raise MissingObjectError(self.page_name(wanted[0]))
         return found
+
+    def _decode_page(self, digest: Digest, name: str, data: pa.Buffer) -> Page:
+        try:
+            return Page.decode(digest, data)
+        except DamagedError:
+            if not self.store.forget(name):
+                raise
+            return Page.decode(digest, self.store.origin.get(name))
 
     def _read_segment(self, digest: Digest) -> Segment:
         if self.store.remote:

@@ -25,14 +25,12 @@ from .codecs import file_blocks
 from .digest import Digest
 from .errors import DamagedError, ObjectMissingError
 from .segment import Segment, open_segment
-from .store.base import ReplacedError, Store, Tail
+from .store.base import TAIL, ReplacedError, Store, Tail
 
 __all__ = ["MissingObjectError", "RangedSegment", "Span", "open_ranged"]
 
 Span = tuple[int, int]
 
-TAIL = 1 << 20
-"""Bytes that cost about as much as the wait for a request does."""
 GAP = 1 << 17
 """Bytes that are fetched although nobody needs them, where it saves a request."""
 MOST = 1 << 23
@@ -57,9 +55,11 @@ class Source:
     def __init__(self, store: Store, name: str, tail: Tail) -> None:
         self.store, self.name, self.version = store, name, tail.version
         start = tail.size - tail.data.size
+        self.whole = start <= 0
         self._have: list[Span] = [(start, tail.size)]
+        self._fetched: list[Span] = []
         self._lock = threading.Lock()
-        if start <= 0:
+        if self.whole:
             self.data = tail.data
             return
         self._memory = mmap.mmap(-1, tail.size)
@@ -87,6 +87,13 @@ class Source:
             self._memory[start:stop] = memoryview(piece).cast("B")
         with self._lock:
             self._have = _united([*self._have, *spans])
+            self._fetched.extend(spans)
+
+    def refuse(self) -> bool:
+        """Whatever copies were kept of it are damaged. Whether there may have been any."""
+        with self._lock:
+            self._have = []
+        return self.store.forget(self.name, self.version, list(self._fetched))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +143,12 @@ class RangedSegment(Segment):
         outs: Sequence[NDArray[np.void] | None] = (),
     ) -> pa.RecordBatch:
         if self._at_hand([i]):
-            return super()._decode(i, positions, full=full or self.verify, outs=outs)
+            try:
+                return super()._decode(i, positions, full=full or self.verify, outs=outs)
+            except DamagedError:
+                # Whoever reads again reads what is there then.
+                self._source.refuse()
+                raise
         names = [self.schema.names[j] for j in positions]
         start, stop = int(self.offsets[i]), int(self.offsets[i + 1])
         found = self._newer[0].slice(start, stop, names)
@@ -146,7 +158,10 @@ class RangedSegment(Segment):
         """Fetch what is missing of batches; False if it is not to be had any more."""
         missing = self._missing(batches)
         if missing and not self._newer:
-            self.fetch(missing)
+            if self._source.whole:
+                self._renew()
+            else:
+                self.fetch(missing)
             missing = self._missing(batches)
         return not missing
 
@@ -157,11 +172,15 @@ def open_ranged(store: Store, name: str, digest: Digest, *, verify: bool = True)
     Raises as `open_segment`, and `MissingObjectError`.
     """
     for _ in range(ATTEMPTS):
+        source = Source(store, name, _tail(store, name))
         try:
-            return _ranged(Source(store, name, _tail(store, name)), digest, verify=verify)
+            return _ranged(source, digest, verify=verify)
         except ReplacedError:
             continue
-    return _ranged(_whole(store, name), digest, verify=verify)
+        except DamagedError:
+            if not source.refuse():
+                raise
+    return _ranged(_whole(store.origin, name), digest, verify=verify)
 
 
 def _ranged(source: Source, digest: Digest, *, verify: bool) -> Segment:

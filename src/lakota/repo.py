@@ -37,7 +37,16 @@ from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
 from .repair import give_up_broken, mend
 from .schema import Schema
 from .site import Site
-from .store import StorageOptions, Store, parse_uri
+from .store import (
+    Cache,
+    CachedStore,
+    FolderCache,
+    LocalStore,
+    MemoryCache,
+    StorageOptions,
+    Store,
+    parse_uri,
+)
 from .store.bundle import BundleStore
 from .sync import pull
 from .tags import Tags
@@ -47,7 +56,7 @@ __all__ = ["Repo"]
 
 TASTES = ("packed", *CODECS[:-1])
 
-Uri = str | os.PathLike[str] | Store
+Uri = str | os.PathLike[str] | Store | Cache
 
 
 class Repo:
@@ -58,7 +67,8 @@ class Repo:
     uri
         A path, `file://...`, `s3://bucket/prefix` (also `gs://`, `az://`), `memory://name` (shared
         in the process), a `Store`, or None for a repo in memory of its own. A folder that is not
-        there is an empty repo; the first write makes it. A bucket must be there.
+        there is an empty repo; the first write makes it. A bucket must be there. Or a list: caches
+        (folders, `memory://`, a `Cache`), nearest first, and the store.
     codec
         How columns are stored whose schema says nothing: `"plain"` (mapped into memory, read
         without a copy), `"lz4"`, `"zstd"` or `"packed"` (numbers by pcodec, the rest by zstd: a
@@ -504,11 +514,28 @@ def _open_store(
     storage_options: StorageOptions | None,
 ) -> Store:
     if isinstance(uri, (list, tuple)):
-        if len(uri) != 1:
-            raise InputError(f"Repo({uri!r}): this release takes one store, not {len(uri)}")
-        uri = uri[0]
+        if not uri:
+            raise InputError("Repo([]): expected caches, if any, and at last a store")
+        *caches, uri = uri
+        store = _open_store(uri, durability, storage_options)
+        return CachedStore([_open_cache(cache) for cache in caches], store) if caches else store
     if isinstance(uri, Store):
         return uri
     if uri is not None and not isinstance(uri, (str, os.PathLike)):
         raise InputError(f"Repo({uri!r}): expected a path, a uri or a Store")
     return parse_uri(uri, durability=durability, storage_options=storage_options)
+
+
+def _open_cache(uri: Uri) -> Cache:
+    if isinstance(uri, Cache):
+        return uri
+    if uri == "memory://":
+        return MemoryCache()
+    if isinstance(uri, (str, os.PathLike)):
+        store = parse_uri(uri)
+        if isinstance(store, LocalStore):
+            return FolderCache(store.root)
+    raise InputError(
+        f"Repo([{uri!r}, ...]): expected a cache: a folder, 'memory://', or lakota.store's "
+        "FolderCache and MemoryCache with a limit"
+    )

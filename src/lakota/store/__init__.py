@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Info, Store, check_folder, check_name
+from .cache import Cache, CachedStore, FolderCache, MemoryCache
 from .count import CountingStore, rounds
 from .http import HttpStore
 from .local import LocalStore
@@ -13,10 +14,14 @@ from .uri import parse_uri
 from .web import write_listing
 
 __all__ = [
+    "Cache",
+    "CachedStore",
     "CountingStore",
+    "FolderCache",
     "HttpStore",
     "Info",
     "LocalStore",
+    "MemoryCache",
     "MemoryStore",
     "ObjectStore",
     "RetryingStore",

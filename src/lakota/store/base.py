@@ -24,6 +24,7 @@ from ..errors import ObjectMissingError, StoreError
 
 __all__ = [
     "MOST_PARTS",
+    "TAIL",
     "Info",
     "ReplacedError",
     "Store",
@@ -34,6 +35,10 @@ __all__ = [
 ]
 
 MOST_PARTS = 8
+
+TAIL = 1 << 20
+"""Bytes of the end of a large object that are read first: they cost about as much as the wait for
+a request does."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
@@ -107,6 +112,18 @@ class Store(ABC):
     def place(self) -> Hashable:
         """Equal for stores of this process that hold the same objects, where that is known."""
         return id(self)
+
+    @property
+    def origin(self) -> Store:
+        """The store that has the objects, where this one keeps copies; else this one."""
+        return self
+
+    def forget(
+        self, name: str, version: Hashable = None, spans: Iterable[tuple[int, int]] = ()
+    ) -> bool:
+        """Keep no copy of `name`, nor of these ranges of that version: they are damaged. Whether
+        there may have been any: then it is worth reading again."""
+        return False
 
     @abstractmethod
     def get(self, name: str) -> pa.Buffer:
