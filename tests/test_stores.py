@@ -264,15 +264,15 @@ def test_put_all_raises_what_failed_and_waits_for_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = LocalStore(tmp_path)
-    put = LocalStore.put
+    place = LocalStore._place
 
-    def failing(self: LocalStore, name: str, data: bytes) -> None:
+    def failing(self: LocalStore, name: str, data: bytes) -> str:
         if name == "o/1":
             raise StoreError("no")
         time.sleep(0.01)
-        put(self, name, data)
+        return place(self, name, data)
 
-    monkeypatch.setattr(LocalStore, "put", failing)
+    monkeypatch.setattr(LocalStore, "_place", failing)
     with pytest.raises(StoreError, match="no"):
         store.put_all({f"o/{n}": b"x" for n in range(20)})
     assert len(store.names("o")) == 19
@@ -357,7 +357,9 @@ for n in itertools.count():
 def test_a_killed_process_leaves_every_object_absent_or_whole(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "repo")
     acknowledged = 0
-    for turn in range(20):
+    for turn in range(200):
+        if turn >= 20 and len(contents(store)) == 16:  # a busy machine takes longer
+            break
         with subprocess.Popen(
             [sys.executable, "-c", KILLED, str(tmp_path / "repo")], stdout=subprocess.PIPE
         ) as process:

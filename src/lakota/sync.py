@@ -9,8 +9,10 @@ each missing revision is compared with its parent, page by page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
 
 from .changelog import KEEP, LOOSE, PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
@@ -31,6 +33,8 @@ ATTEMPTS = 5
 """Times that a pull begins, if the source forgets revisions that it is about to copy."""
 REVISIONS_AT_ONCE = 64
 WORKERS = 4
+SEGMENTS_AT_ONCE = 256
+ROWS_AT_ONCE = 1 << 22
 
 
 def pull(
@@ -120,7 +124,7 @@ def _copy_objects(
 ) -> None:
     """Everything below the children of `edges`: segments, then pages."""
     pages: dict[Digest, Page] = {}
-    segments: dict[Digest, None] = {}
+    segments: dict[Digest, int] = {}  # and their rows, or some of them
     for parent, child in edges:
         if child in present:
             continue
@@ -128,12 +132,14 @@ def _copy_objects(
         old = Manifest(root_of(parent) if known else EMPTY.name, _among(pages, target.objects))
         fresh, extents = news(old, Manifest(root_of(child), _either(source, target)))
         pages.update((page.name, page) for page in fresh if page.name not in done)
-        names = {e.segment for e in extents} - {NOWHERE}
-        segments.update((Digest(n.hex()), None) for n in sorted(names))
+        for e in sorted(extents, key=lambda e: e.segment):
+            if e.segment != NOWHERE:
+                name = Digest(e.segment.hex())
+                segments[name] = segments.get(name, 0) + e.length
         present.add(child)
     missing = [name for name in segments if name not in done]
     with ThreadPoolExecutor(WORKERS) as pool:
-        copied = pool.map(lambda name: _copy_segment(target, source.objects, name), missing)
+        copied = _copy_segments(target, source.objects, missing, segments, pool)
         list(counted(copied, progress, len(missing), "segments"))
     target.objects.put({}, pages)
     done.update(missing, pages)
@@ -160,10 +166,32 @@ def _either(source: Site, target: Site) -> Loader:
     return load
 
 
-def _copy_segment(target: Site, source: Objects, name: Digest) -> None:
-    store = target.objects.store
-    if store.touch(segment_name(name)):
-        return
+def _copy_segments(
+    target: Site,
+    source: Objects,
+    missing: Sequence[Digest],
+    rows: Mapping[Digest, int],
+    pool: ThreadPoolExecutor,
+) -> Iterator[Digest]:
+    """Copy segments, as many at once as fit into memory well, and so durable with few flushes."""
+    at = 0
+    while at < len(missing):
+        group: list[Digest] = []
+        size = 0
+        while at < len(missing) and size < ROWS_AT_ONCE and len(group) < SEGMENTS_AT_ONCE:
+            group.append(missing[at])
+            size += rows[missing[at]]
+            at += 1
+        found = pool.map(lambda name: _wanted_segment(target, source, name), group)
+        data = {segment_name(n): d for n, d in zip(group, found, strict=True) if d is not None}
+        target.objects.store.put_all(data)
+        yield from group
+
+
+def _wanted_segment(target: Site, source: Objects, name: Digest) -> pa.Buffer | None:
+    """A segment, verified and as the target wants it; None if it is there already."""
+    if target.objects.store.touch(segment_name(name)):
+        return None
     segment = source.fresh_segment(name)
     for field in segment.schema:
         wide = target.ever[field.name].type if field.name in target.ever else None
@@ -175,5 +203,4 @@ def _copy_segment(target: Site, source: Objects, name: Digest) -> None:
     segment.check()
     names = segment.schema.names
     wanted = dict(zip(names, resolve(target.codecs(names), segment.schema), strict=True))
-    data = segment.data if segment.codecs == wanted else recode(segment.data, wanted).data
-    store.put(segment_name(name), data)
+    return segment.data if segment.codecs == wanted else recode(segment.data, wanted).data

@@ -54,7 +54,13 @@ class BundleStore(Store):
             found, self._needs = about["format"], about["needs"]
         except OSError as error:
             raise InputError(f"{self.path} cannot be read: {error.strerror or error}") from error
-        except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
             raise InputError(
                 f"{self.path} is a file, but no bundle: {error}; expected a folder, or a file that "
                 "repo.bundle(path) wrote"
@@ -85,7 +91,7 @@ class BundleStore(Store):
         try:
             with self._lock:
                 return pa.py_buffer(self._zip.read(member))
-        except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
             raise DamagedError(f"{name} in {self.path} is damaged: {error}") from error
 
     def exists(self, name: str) -> bool:

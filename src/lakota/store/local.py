@@ -22,7 +22,6 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from io import FileIO
@@ -41,6 +40,7 @@ from .base import (
     check_name,
     is_part,
 )
+from .parallel import at_once
 
 __all__ = ["Durability", "LocalStore"]
 
@@ -49,9 +49,6 @@ Durability = Literal["fsync", "os"]
 # Up to here, a read costs less than a mapping and its page faults, and takes no slot of the
 # limited number of mappings that a process may have.
 _READ_AT_MOST = 256 * 1024
-
-# Flushes that run at once share a commit of the file system's journal.
-_WRITERS = 8
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")
 _GONE = ".gone-"
@@ -113,6 +110,10 @@ class LocalStore(Store):
             return [_read_span(file, start, stop) for start, stop in spans]
 
     def put(self, name: str, data: pa.Buffer | bytes) -> None:
+        self._settle(name, self._place(name, data))
+
+    def _place(self, name: str, data: pa.Buffer | bytes) -> str:
+        """Write an object, flushed but for its name in the folder, which is returned."""
         path = self._path(name)
         folder = os.path.dirname(path)
         try:
@@ -128,6 +129,12 @@ class LocalStore(Store):
                 with suppress(OSError):
                     os.unlink(temporary)
                 raise
+        except OSError as error:
+            raise self._failed("write", name, error) from error
+        return folder
+
+    def _settle(self, name: str, folder: str) -> None:
+        try:
             if self.durability == "fsync":
                 _flush_folder(folder)
         except OSError as error:
@@ -136,21 +143,13 @@ class LocalStore(Store):
     def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
         if len(objects) < 2 or self.durability == "os":
             return super().put_all(objects)
-        *others, (name, data) = objects.items()
-        running: list[Future[None]] = []
-        try:
-            for other in others:
-                try:
-                    running.append(_pool.submit(self.put, *other))
-                except RuntimeError:  # the interpreter is ending and starts no more threads
-                    self.put(*other)
-            self.put(name, data)
-        finally:
-            # Whatever happened, nothing of this call goes on after it.
-            failures = [future.exception() for future in running]
-        for failure in failures:
-            if failure is not None:
-                raise failure
+        # A folder that several objects go to is flushed once, and flushes that run at once share
+        # a commit of the file system's journal.
+        folders: dict[str, str] = {}
+        placed = at_once(lambda item: self._place(*item), objects.items())
+        for name, folder in zip(objects, placed, strict=True):
+            folders[folder] = name
+        at_once(lambda item: self._settle(item[1], item[0]), folders.items())
 
     def exists(self, name: str) -> bool:
         path = self._path(name)
@@ -443,15 +442,3 @@ def _flush_folder(folder: str) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _new_pool() -> None:
-    global _pool
-    _pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="lakota-put")
-
-
-_pool: ThreadPoolExecutor
-_new_pool()
-if hasattr(os, "register_at_fork"):
-    # A forked process has the pool but not its threads.
-    os.register_at_fork(after_in_child=_new_pool)
