@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help demo test test-long faults mutation bench format clean
+.PHONY: help demo test test-long faults mutation bench bench-check bench-peers format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -15,7 +15,8 @@ help:
 	@echo "make test-long  the tests with many more examples, and those marked long"
 	@echo "make faults     what may go wrong, for an hour; PART=simulator alone, MINUTES=10"
 	@echo "make mutation   mutmut on the modules that decide what is visible: hours"
-	@echo "make bench      benchmarks/run.py"
+	@echo "make bench      compare with other libraries, an hour; QUICK=1: two minutes"
+	@echo "make bench-check  fail if something became slower beside two of them"
 	@echo "make format     format and fix what can be fixed"
 	@echo "make clean      remove $(VENV), caches and builds"
 
@@ -44,15 +45,25 @@ mutation: $(VENV)/installed-dev
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/run.py
+bench: $(VENV)/installed-dev bench-peers
+ifdef QUICK
+	$(BIN)/python benchmarks/run.py --quick
+else
+	$(BIN)/python benchmarks/run.py --write
+	$(BIN)/python benchmarks/check.py --write
+endif
+
+bench-check: $(VENV)/installed-dev bench-peers
+	$(BIN)/python benchmarks/check.py
+
+bench-peers: .venv-peers/installed .venv-old/installed
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-old build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An interpreter counts only if it runs, is new enough and can make a venv.
@@ -72,4 +83,17 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# Other libraries, for benchmarks. What has no wheel for this Python is left out.
+.venv-peers/installed: benchmarks/peers/requirements.txt
+.venv-old/installed: benchmarks/peers/requirements-old.txt
+.venv-peers/installed .venv-old/installed: $(VENV)/installed
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $< || \
+	    while read -r each; do \
+	        $(@D)/bin/pip install --quiet --disable-pip-version-check "$$each" || \
+	            echo "no $$each for this Python: left out" >&2; \
+	    done < $<
 	touch $@

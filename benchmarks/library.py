@@ -1,6 +1,7 @@
 """What a library must do to take part. A module each: `ours.py`, `peers/*.py`.
 
-A method that a library has no way for raises NotImplementedError; its figure stays empty.
+A method that a library has no way for raises NotImplementedError, with the reason if that is more
+than that; the report says so in place of the figure.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from data import Columns
@@ -16,22 +17,49 @@ from data import Columns
 SERIES = "series"
 """The label where a work needs only one series."""
 
+
+class Place(NamedTuple):
+    """Where a library is found."""
+
+    environment: str
+    """Of which interpreter: see `run.py`."""
+    module: str
+    package: str
+    """The distribution whose version is reported."""
+
+
 KNOWN = {
-    "ours": "ours",
-    "arcticdb": "peers.arctic",
-    "delta": "peers.delta",
-    "lance": "peers.lances",
+    "ours": Place("ours", "ours", "lakota-arrow"),
+    "lakota 0.7.1": Place("old", "peers.lakota071", "lakota"),
+    "arcticdb": Place("peers", "peers.arctic", "arcticdb"),
+    "delta": Place("peers", "peers.delta", "deltalake"),
+    "lance": Place("peers", "peers.lances", "pylance"),
+    "icechunk": Place("peers", "peers.icechunks", "icechunk"),
+    "duckdb": Place("peers", "peers.duck", "duckdb"),
+    "parquet": Place("peers", "peers.parquet", "polars"),
+    "ipc": Place("peers", "peers.ipc", "polars"),
 }
+VERSIONED = ("lakota 0.7.1", "arcticdb", "delta", "lance", "icechunk")
+"""The peers that targets refer to; the others stand beside to show what versions cost."""
 
 
 class Library(ABC):
     """One library, with all it stores in one folder, at its default durability."""
 
     name: ClassVar[str]
+    imports: ClassVar[str]
+    """The statement that brings it in."""
     versioned: ClassVar[bool] = True
+    """Whether states of the past can be read."""
+    replicates: ClassVar[bool] = False
+    """Whether it copies itself; otherwise its files are copied."""
+    merges: ClassVar[bool] = False
+    """Whether copies that were changed apart can be joined."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, endpoint: str | None = None) -> None:
         self.folder = folder
+        self.endpoint = endpoint
+        """Of a bucket in place of the folder, if any: see `remote.py`."""
 
     # ---- Handles
 
@@ -42,6 +70,10 @@ class Library(ABC):
     @abstractmethod
     def open(self) -> None:
         """Open what is in the folder anew: a handle that knows nothing yet."""
+
+    def close(self) -> None:
+        """Let go of whatever is open, so that the files can be copied."""
+        return
 
     # ---- Frames
 
@@ -108,13 +140,46 @@ class Library(ABC):
     # ---- Upkeep
 
     def pack(self) -> None:
-        """Make what is stored small."""
+        """Make what is stored small, with all versions kept."""
+        raise NotImplementedError("is as small as it gets when it is written")
+
+    # ---- Replicas
+
+    def pull(self, source: Library) -> None:
+        """Take over whatever the source has and this lacks, with all versions."""
+        raise NotImplementedError
+
+    def merge(self) -> None:
+        """Join what was changed apart; later writes win."""
+        raise NotImplementedError
+
+    # ---- Publications: whole tables, one after the other (W10)
+
+    def publication(self, table: Any) -> Any:
+        """A table of `real.py` in the form in which this library likes its input best. Not
+        timed."""
+        raise NotImplementedError("not measured" if self.versioned else "keeps no versions")
+
+    def open_published(self) -> None:
+        """As `open`, after publications only."""
+        self.open()
+
+    def publish(self, publication: Any, only_changes: bool) -> Any:
+        """Commit a publication as all that there is; returns what `published` needs."""
+        raise NotImplementedError
+
+    def published(self, version: Any) -> Any:
+        """A past publication."""
+        raise NotImplementedError
+
+    def published_table(self, found: Any) -> Any:
+        """It as a table again, to compare. Not timed."""
         raise NotImplementedError
 
 
-def find(name: str, folder: str) -> Library:
+def find(name: str, folder: str, endpoint: str | None = None) -> Library:
     """The library of that name. Raises ImportError where it is not installed."""
-    library: Library = importlib.import_module(KNOWN[name]).Library(folder)
+    library: Library = importlib.import_module(KNOWN[name].module).Library(folder, endpoint)
     return library
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
+from data import series
 from measure import Metrics, median_of
+from numpy.typing import NDArray
+from pcodec import ChunkConfig, standalone
 
 SIZE = 160_000_000
 """The bytes of 10 million rows of a time and a number."""
+BATCH = 65_536
 
 
 def limits(parent: str) -> Metrics:
@@ -65,7 +72,33 @@ def limits(parent: str) -> Metrics:
         }
         read()
         found["mmap and sum 160 MB"] = median_of(7, read)
+        copied = os.path.join(folder, "copied")
+        found["copy of a file of 160 MB"] = median_of(3, lambda: shutil.copyfile(path, copied))
         found["4 kB: write, fsync, rename, fsync folder"] = median_of(50, small)
+    found |= decoding()
+    return found
+
+
+def decoding() -> Metrics:
+    """Decoding the 160 MB of W1 from pcodec in batches of 65,536, on one thread and on two."""
+    batches = []
+    for column in series(SIZE // 16):
+        for at in range(0, len(column), BATCH):
+            part = column[at : at + BATCH]
+            batches.append((standalone.simple_compress(part, ChunkConfig()), np.empty_like(part)))
+
+    def decode(batch: tuple[bytes, NDArray[Any]]) -> None:
+        standalone.simple_decompress_into(*batch)
+
+    found = {}
+    for threads in (1, 2):
+        with ThreadPoolExecutor(threads) as pool:
+
+            def act(pool: ThreadPoolExecutor = pool) -> None:
+                list(pool.map(decode, batches))
+
+            act()
+            found[f"pcodec to 160 MB, {threads} thread{'s' * (threads > 1)}"] = median_of(3, act)
     return found
 
 

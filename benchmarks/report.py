@@ -1,95 +1,247 @@
-"""From figures to a table, with the targets beside. Pure."""
+"""From figures to pages: Markdown, the short form for the README, JSON. Pure but for `publish`."""
 
 from __future__ import annotations
 
+import json
+import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-Figures = Mapping[str, Sequence[float]]
+import plot
+from units import show, times
+from verdicts import OURS, Verdict, better, median
+from verdicts import verdicts as judged
 
-TARGETS = {
-    "W1 write": 0.8,
-    "W2 read, new handle": 0.7,
-    "W2p read, new handle": 1.3,
-    "W3 range, open handle": 0.3,
-    "W3 range, new handle": 0.7,
-    "W3p range, open handle": 0.3,
-    "W3p range, new handle": 0.7,
-    "W4 commits": 0.6,
-    "W4 then full read, new handle": 1.0,
-    "W4 then range, open handle": 0.5,
-    "W4 then append, new handle": 0.7,
-    "W5 bulk": 1.0,
-    "W5 open and list labels": 1.0,
-    "W5 read one series": 0.5,
-    "W5 small append": 1.0,
-    "W6 overwrite": 1.0,
-    "W6 read after": 0.7,
-    "W6 read the version before": 0.7,
-    "W1 peak memory over the input, bytes": 1.0,
-    "W4 peak memory over the input, bytes": 1.0,
-    "W5 peak memory over the input, bytes": 1.0,
-    "W4 stored, bytes": 1.0,
-    "W9 packed, bytes": 0.3,
-}
-"""Ours over the best versioned peer: at most this."""
-
-SAME_AS = {"W2p": "W2", "W3p": "W3"}
-"""What is compared with the peers' figures of another work: they have nothing to pack."""
+MARKS = "<!-- benchmarks: written by `make bench` -->", "<!-- end of benchmarks -->"
+NO_FIGURES = ("flushes", "files")
+"""Where fewer says nothing about better."""
 
 
-def table(found: Mapping[str, Figures], limits: Mapping[str, float], heading: str) -> str:
-    """Markdown."""
-    names = list(found)
-    metrics = list(dict.fromkeys(metric for figures in found.values() for metric in figures))
-    lines = [heading, ""]
-    columns = ["work", *names, "ours / best peer", "target"]
-    lines += [_row(columns), _row(["---"] * len(columns))]
+def page(everything: Mapping[str, Any]) -> str:
+    """The whole report: `page.md`, filled in."""
+    template = Path(__file__).with_name("page.md").read_text()
+    filled = template.format(
+        **everything["sizes"],
+        machine=_machine(everything),
+        targets=verdicts(everything),
+        figures="\n\n".join(_figures(everything)),
+        growth=_growth(everything.get("growth") or {}),
+        better=_better(everything),
+        missing=_missing(everything),
+    )
+    return re.sub(r"\n{3,}", "\n\n", filled)
+
+
+def verdicts(everything: Mapping[str, Any]) -> str:
+    """The table of targets."""
+    rows = [
+        [
+            verdict.metric,
+            show(verdict.metric, verdict.ours),
+            _compared(verdict),
+            times(verdict.ratio) if verdict.reference else "",
+            f"<= {_factor(verdict)}",
+            show(verdict.metric, verdict.limit) if verdict.limit else "",
+            _outcome(verdict),
+        ]
+        for verdict in judged(everything)
+    ]
+    met = sum(verdict.met for verdict in judged(everything))
+    heads = ["work", "ours", "compared with", "ratio", "target", "limit of the machine", ""]
+    return f"{met} of {len(rows)} are met.\n\n{table(heads, rows)}"
+
+
+def _compared(verdict: Verdict) -> str:
+    if not verdict.reference:
+        return ""
+    return f"{verdict.reference}: {show(verdict.metric, verdict.compared)}"
+
+
+def _factor(verdict: Verdict) -> str:
+    if verdict.reference:
+        return f"{verdict.factor:g}"
+    return show(verdict.metric, verdict.factor * verdict.compared)
+
+
+def _outcome(verdict: Verdict) -> str:
+    if not verdict.met:
+        return "**missed**"
+    return "met" if verdict.ours <= verdict.factor * verdict.compared else "met (limit)"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _machine(everything: Mapping[str, Any]) -> str:
+    facts = everything["machine"]
+    rows = [["date", f"{everything['date']}, {everything['minutes']} minutes"]]
+    rows += [[name, value] for name, value in facts.items()]
+    rows += [["libraries", ", ".join(f"{n} {v}" for n, v in everything["versions"].items())]]
+    limits = [[name, show(name, value)] for name, value in everything["limits"].items()]
+    return "\n\n".join(
+        [
+            table(["", ""], rows),
+            "What it can do at best, without any library around it:",
+            table(["limit", ""], limits),
+        ]
+    )
+
+
+def _figures(everything: Mapping[str, Any]) -> Iterable[str]:
+    figures = everything["figures"]
+    names = [name for name in figures if figures[name]]
+    metrics = list(dict.fromkeys(metric for name in names for metric in figures[name]))
+    groups: dict[str, list[str]] = {}
     for metric in metrics:
-        cells = [_cell(metric, found[name].get(metric)) for name in names]
-        target = TARGETS.get(metric)
-        lines.append(
-            _row([metric, *cells, _ratio(metric, found), f"<= {target}" if target else ""])
-        )
-    lines += ["", _row(["limit of the machine", ""]), _row(["---", "---"])]
-    lines += [_row([what, _show(what, value)]) for what, value in limits.items()]
-    return "\n".join(lines) + "\n"
+        groups.setdefault(_group(metric), []).append(metric)
+    for group in sorted(groups, key=_order):
+        rows = [
+            [metric, *(_cell(metric, figures[name].get(metric)) for name in names)]
+            for metric in groups[group]
+        ]
+        yield f"### {group}\n\n" + table(["", *names], rows)
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _group(metric: str) -> str:
+    return re.sub(r"^(W\d+)[a-z]\b", r"\1", metric.partition(" ")[0].rstrip(":,"))
+
+
+def _order(group: str) -> tuple[int, str]:
+    number = re.fullmatch(r"W(\d+)", group)
+    return (int(number[1]) if number else 99), group
 
 
 def _cell(metric: str, values: Sequence[float] | None) -> str:
     if not values:
         return ""
-    shown = _show(metric, statistics.median(values))
-    if len(values) > 1 and not metric.endswith("bytes") and max(values) > 1.3 * min(values):
-        shown += f" ({_show(metric, min(values))} to {_show(metric, max(values))})"
+    shown = show(metric, statistics.median(values))
+    if min(values) * 1.1 < max(values):
+        shown += f" ({show(metric, min(values))} to {show(metric, max(values))})"
     return shown
 
 
-def _show(metric: str, value: float) -> str:
-    if metric.endswith("bytes"):
-        return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
-    if metric.endswith(("files", "flushes")):
-        return f"{value:,.0f}"
-    if metric.endswith("ratio"):
-        return f"{value:.2f}"
-    if value >= 1:
-        return f"{value:.2f} s"
-    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.0f} us"
-
-
-def _ratio(metric: str, found: Mapping[str, Figures]) -> str:
-    ours = found.get("ours", {}).get(metric)
-    work, _, rest = metric.partition(" ")
-    other = f"{SAME_AS.get(work, work)} {rest}"
-    peers = [
-        statistics.median(figures[other])
-        for name, figures in found.items()
-        if name != "ours" and figures.get(other)
-    ]
-    if not ours or not peers or not min(peers):
+def _growth(curves: Mapping[str, Any]) -> str:
+    if not curves:
         return ""
-    return f"{statistics.median(ours) / min(peers):.2f}"
+    parts = [
+        "## Growth",
+        'This library alone, with `durability="os"`: commits of 1,000 rows to one series, and '
+        "series of 100 rows in commits of at most 100,000 series. `commit` is the mean of the last "
+        "100. [design.md](design.md#what-things-cost) says what order is expected.",
+        "![Curves of cost by commits and by series](growth.svg)",
+    ]
+    for points in curves.values():
+        names = list(points[0])
+        rows = [[name, *(_point(name, point[name]) for point in points)] for name in names[1:]]
+        parts.append(table([names[0], *(f"{point[names[0]]:,}" for point in points)], rows))
+    return "\n\n".join(parts)
+
+
+def _point(name: str, value: float) -> str:
+    return f"{value:,.0f}" if name == "files" else show(name, value)
+
+
+def _better(everything: Mapping[str, Any]) -> str:
+    rows = [
+        [metric, show(metric, ours), ", ".join(f"{n} {show(metric, v)}" for n, v in theirs)]
+        for metric, ours, theirs in better(everything)
+        if not any(word in metric for word in NO_FIGURES)
+    ]
+    if not rows:
+        return ""
+    return "## Where others are better\n\n" + table(["", "ours", "better"], rows)
+
+
+def _missing(everything: Mapping[str, Any]) -> str:
+    rows = [
+        [name, what, why.replace("|", "\\|")]
+        for name, found in everything["missing"].items()
+        for what, why in found.items()
+    ]
+    if not rows:
+        return ""
+    return "## What could not be done\n\n" + table(["library", "work", "why"], rows)
+
+
+# ---- Into the documents
+
+
+SHORT = (
+    "W1 write",
+    "W2 read, new handle",
+    "W3 range, open handle",
+    "W4 commits",
+    "W4 then append, new handle",
+    "W5 bulk",
+    "W5 read one series",
+    "W6 overwrite",
+    "W7 one more commit",
+    "W9 packed, bytes",
+    "W10: replay",
+)
+SAID = {
+    "W1 write": "write {rows:,} rows in one commit",
+    "W2 read, new handle": "read them all and sum them",
+    "W3 range, open handle": "read a day of them",
+    "W4 commits": "{commits:,} commits of {commit_rows:,} rows",
+    "W4 then append, new handle": "one more, from a new handle",
+    "W5 bulk": "{series:,} series in one commit",
+    "W5 read one series": "read one of these",
+    "W6 overwrite": "overwrite a tenth",
+    "W7 one more commit": "replicate one more commit",
+    "W9 packed, bytes": "bytes of {rows:,} rows, packed",
+    "W10: replay": "replay {publications} real publications",
+}
+LIKE = {"W9 packed, bytes": "W9 as written, bytes"}
+"""What of the peers stands beside."""
+
+
+def short(everything: Mapping[str, Any]) -> str:
+    """A table for the README."""
+    names = [name for name in everything["figures"] if name != OURS]
+    rows = []
+    for metric in SHORT:
+        ours = median(everything, OURS, metric)
+        if ours is None:
+            continue
+        cells = [median(everything, name, LIKE.get(metric, metric)) for name in names]
+        shown = ["" if cell is None else show(metric, cell) for cell in cells]
+        rows.append([said(metric, everything), show(metric, ours), *shown])
+    return table(["", "Lakota", *names], rows)
+
+
+def said(metric: str, everything: Mapping[str, Any]) -> str:
+    return SAID[metric].format(**everything["sizes"])
+
+
+def publish(root: Path, everything: Mapping[str, Any]) -> None:
+    """`docs/benchmarks.md`, `.json`, two plots, and the part of the README between the marks."""
+    docs = root / "docs"
+    (docs / "benchmarks.md").write_text(page(everything))
+    path = docs / "benchmarks.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**kept, "full": everything}, indent=1) + "\n")
+    named = {name: figures for name, figures in everything["figures"].items()}
+    rows = [
+        (
+            said(metric, everything),
+            {
+                n: median(everything, n, LIKE.get(metric, metric) if n != OURS else metric)
+                for n in named
+            },
+        )
+        for metric in SHORT
+    ]
+    (docs / "benchmarks.svg").write_text(plot.dots(rows, OURS))
+    if everything.get("growth"):
+        (docs / "growth.svg").write_text(plot.growth(everything["growth"]))
+    readme = root / "README.md"
+    begin, end = MARKS
+    before, _, rest = readme.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    if rest:
+        readme.write_text(f"{before}{begin}\n\n{short(everything)}\n\n{end}{after}")

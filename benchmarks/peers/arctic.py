@@ -16,17 +16,27 @@ from data import Columns
 
 class Library(library.Library):
     name = "arcticdb"
+    imports = "import arcticdb"
 
     def create(self) -> None:
-        place = os.path.join(self.folder, "arctic")
-        os.makedirs(place, exist_ok=True)
-        self.arctic = arcticdb.Arctic(f"lmdb://{place}?map_size=20GB")
+        if self.endpoint is None:
+            os.makedirs(os.path.join(self.folder, "arctic"), exist_ok=True)
+        self.arctic = arcticdb.Arctic(self._uri())
         self.library = self.arctic.create_library("c")
 
     def open(self) -> None:
-        self.library = self.arctic = None
-        self.arctic = arcticdb.Arctic(f"lmdb://{os.path.join(self.folder, 'arctic')}?map_size=20GB")
+        self.close()
+        self.arctic = arcticdb.Arctic(self._uri())
         self.library = self.arctic["c"]
+
+    def close(self) -> None:
+        self.library = self.arctic = None
+
+    def _uri(self) -> str:
+        if self.endpoint is None:
+            return f"lmdb://{os.path.join(self.folder, 'arctic')}?map_size=20GB"
+        host, port = self.endpoint.removeprefix("http://").split(":")
+        return f"s3://{host}:bench?access=key&secret=secret&port={port}&region=us-east-1"
 
     def frame(self, columns: Columns, label: str = library.SERIES) -> pd.DataFrame:
         index = pd.DatetimeIndex(columns.timestamp.view("datetime64[us]").astype("datetime64[ns]"))
@@ -85,3 +95,23 @@ class Library(library.Library):
     def labels(self) -> Sequence[str]:
         found: list[str] = self.library.list_symbols()
         return found
+
+    # ---- Publications: one symbol, a version each
+
+    def publication(self, table: Any) -> Any:
+        frame = table.to_pandas()
+        frame["Date"] = frame["Date"].astype("datetime64[ns]")
+        return frame.set_index("Date").sort_index(kind="stable")
+
+    def publish(self, publication: Any, only_changes: bool) -> Any:
+        if only_changes:
+            raise NotImplementedError
+        return self.library.write("publications", publication).version
+
+    def published(self, version: Any) -> Any:
+        return self.library.read("publications", as_of=version).data
+
+    def published_table(self, found: Any) -> Any:
+        import pyarrow as pa
+
+        return pa.Table.from_pandas(found.reset_index(), preserve_index=False)

@@ -12,6 +12,7 @@ import library
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import remote
 from data import Columns
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,14 +20,25 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Library(library.Library):
     name = "delta"
+    imports = "import deltalake"
 
     def create(self) -> None:
-        self.place = os.path.join(self.folder, "delta")
+        self._locate()
         self.delta = None
 
     def open(self) -> None:
+        self._locate()
+        self.delta = self._table()
+
+    def _locate(self) -> None:
         self.place = os.path.join(self.folder, "delta")
-        self.delta = deltalake.DeltaTable(self.place)
+        self.options = None
+        if self.endpoint is not None:
+            self.place = f"s3://{remote.BUCKET}/delta"
+            self.options = remote.options(self.endpoint)
+
+    def _table(self, version: Any = None) -> Any:
+        return deltalake.DeltaTable(self.place, version=version, storage_options=self.options)
 
     def frame(self, columns: Columns, label: str = library.SERIES) -> pa.Table:
         if label != library.SERIES:
@@ -54,9 +66,7 @@ class Library(library.Library):
             f"timestamp >= '{first:%Y-%m-%dT%H:%M:%S}Z' "
             f"AND timestamp <= '{last:%Y-%m-%dT%H:%M:%S}Z'"
         )
-        deltalake.write_deltalake(
-            self.delta or self.place, frame, mode="overwrite", predicate=predicate
-        )
+        self._write(frame, mode="overwrite", predicate=predicate)
 
     def table(self, labels: Sequence[str], columns: Columns) -> pa.Table:
         each = len(columns) // len(labels)
@@ -64,9 +74,14 @@ class Library(library.Library):
         return self.frame(columns).add_column(0, "label", column)
 
     def bulk(self, table: Any) -> None:
-        deltalake.write_deltalake(self.delta or self.place, table, mode="append")
+        self._write(table, mode="append")
+
+    def _write(self, table: Any, **how: Any) -> None:
+        options = None if self.delta else self.options
+        target = self.delta or self.place
+        deltalake.write_deltalake(target, table, storage_options=options, **how)
         if self.delta is None:
-            self.delta = deltalake.DeltaTable(self.place)
+            self.delta = self._table()
 
     def multi(self, frames: Iterable[tuple[str, Any]]) -> None:
         raise NotImplementedError
@@ -94,9 +109,33 @@ class Library(library.Library):
         return self.delta.version()
 
     def read_version(self, label: str, version: Any) -> Any:
-        past = deltalake.DeltaTable(self.place, version=version)
-        return self._only(pl.scan_delta(past), label).collect()
+        return self._only(pl.scan_delta(self._table(version)), label).collect()
 
     def labels(self) -> Sequence[str]:
         labels = pl.scan_delta(self.delta).select(pl.col("label").unique().sort()).collect()
         return labels["label"].to_list()
+
+    # ---- Publications
+
+    def publication(self, table: Any) -> Any:
+        return table
+
+    def publish(self, publication: Any, only_changes: bool) -> Any:
+        if only_changes:
+            raise NotImplementedError
+        self.place = os.path.join(self.folder, "publications")
+        if not hasattr(self, "publishing"):
+            self.delta, self.publishing = None, True
+        self._write(publication, mode="overwrite")
+        self.delta.update_incremental()
+        return self.delta.version()
+
+    def open_published(self) -> None:
+        self._locate()
+
+    def published(self, version: Any) -> Any:
+        self.place = os.path.join(self.folder, "publications")
+        return pl.scan_delta(self._table(version)).collect()
+
+    def published_table(self, found: Any) -> Any:
+        return found.to_arrow()
