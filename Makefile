@@ -86,14 +86,14 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 # Other libraries, for benchmarks. What has no wheel for this Python is left out.
-.venv-peers/installed: benchmarks/peers/requirements.txt
-.venv-old/installed: benchmarks/peers/requirements-old.txt
-.venv-peers/installed .venv-old/installed: $(VENV)/installed
+.venv-peers/installed: LIST = benchmarks/peers/requirements.txt
+.venv-old/installed: LIST = benchmarks/peers/requirements-old.txt
+.venv-peers/installed .venv-old/installed: $(wildcard benchmarks/peers/*.txt) | $(VENV)/installed
 	rm -rf $(@D)
 	$(BIN)/python -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $< || \
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $(LIST) || \
 	    while read -r each; do \
 	        $(@D)/bin/pip install --quiet --disable-pip-version-check "$$each" || \
 	            echo "no $$each for this Python: left out" >&2; \
-	    done < $<
+	    done < $(LIST)
 	touch $@

@@ -49,6 +49,8 @@ class Library(ABC):
     name: ClassVar[str]
     imports: ClassVar[str]
     """The statement that brings it in."""
+    names: ClassVar[str] = ""
+    """Where that does little yet: the statement that does the rest."""
     versioned: ClassVar[bool] = True
     """Whether states of the past can be read."""
     replicates: ClassVar[bool] = False

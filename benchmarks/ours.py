@@ -22,7 +22,8 @@ LABEL, COLLECTION = "label", "c"
 
 class Library(library.Library):
     name = "ours"
-    imports = "from lakota import Repo, Schema"
+    imports = "import lakota"
+    names = "from lakota import Repo, Schema"
     replicates = merges = True
 
     def create(self) -> None:

@@ -346,7 +346,9 @@ def _column(kind: str, values: Sequence[Any]) -> bytes:
     if kind == "id":
         return b"".join((b"\0", *values))
     if kind == "lists":
-        return column_bytes(pa.array(values, pa.list_(pa.string())))
+        lists = pa.list_(pa.string())
+        # The first `pa.array` of a list imports pandas, if it is installed: not for `EMPTY`.
+        return column_bytes(pa.array(values, lists) if values else pa.nulls(0, lists))
     texts = [value.encode() for value in values] if kind == "text" else values
     ends = accumulate(map(len, texts), initial=0)
     return b"".join((pack(f"<B{len(texts) + 1}q", 0, *ends), *texts))
