@@ -107,6 +107,7 @@ VERBS: Sequence[tuple[str, Sequence[tuple[str, Callable[..., Any]]]]] = (
             ("conflicts", past.conflicts),
             ("bundle", replicas.bundle),
             ("serve", service.serve),
+            ("index", service.index),
         ),
     ),
     (

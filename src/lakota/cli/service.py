@@ -1,4 +1,4 @@
-"""Verbs for serving repos: serve, token."""
+"""Verbs for serving repos: serve, index, token."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .shell import Shell
+from .shell import Shell, many
 
-__all__ = ["serve", "token"]
+__all__ = ["index", "serve", "token"]
 
 token = typer.Typer(help="Who may use a server.", no_args_is_help=True)
 
@@ -55,6 +55,14 @@ def serve(
         access_log=access_log,
         started=lambda url: shell.say(f"serving {url}"),
     )
+
+
+def index(shell: Shell) -> None:
+    """Write a listing, for web servers that make no index pages of a folder."""
+    from ..store import write_listing
+
+    lines = write_listing(shell.repo.store)
+    shell.done(f"listed {many(lines, 'file')} of the changelog", files=lines)
 
 
 def add_token(

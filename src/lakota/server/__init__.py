@@ -1,4 +1,4 @@
-"""Repos over HTTP: `serve` runs a server, `make_app` gives the ASGI application.
+"""Repos over HTTP: `serve` and `running` run a server, `make_app` gives the ASGI application.
 
 On top of everything else; needs the extra `server`. `docs/server.md` says how to use it.
 """
@@ -11,7 +11,7 @@ from .tokens import Grant, Scope, add_token, list_tokens, remove_token
 
 try:
     from .app import make_app
-    from .run import serve
+    from .run import running, serve
 except ImportError as error:
     if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "h11"):
         raise
@@ -27,5 +27,6 @@ __all__ = [
     "list_tokens",
     "make_app",
     "remove_token",
+    "running",
     "serve",
 ]

@@ -85,7 +85,7 @@ async def names_of_folder(call: Call) -> Response:
     folder = _folder(call)
     if not await call.run(_is_shown, call):
         return JSONResponse([])
-    known = call.request.headers.get("if-none-match")
+    known = call.request.headers.get("if-none-match", "").removeprefix("W/")
     etag, names = await call.run(call.at.names, folder, known)
     headers = {"ETag": etag, "Cache-Control": _ANEW}
     if names is None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
-from typing import cast
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,7 +19,7 @@ from ..store.base import Store
 from .app import make_app
 from .limits import Limits
 
-__all__ = ["serve"]
+__all__ = ["running", "serve"]
 
 _KEPT = 75
 """Seconds that a connection without requests is kept."""
@@ -63,17 +66,72 @@ def serve(
 
     Raises `InputError` for what cannot be served or listened on.
     """
-    limits = limits or Limits()
+    options = {"tokens": tokens, "public_read": public_read, "limits": limits}
+    server = _server(root, cert=cert, key=key, access_log=access_log, **options)
+    with _listen(host, port) as listener:
+        if started is not None:
+            started(_url(server, host, listener))
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def running(
+    root: str | os.PathLike[str] | Store,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tokens: str | os.PathLike[str] | None = None,
+    public_read: bool = False,
+    cert: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+) -> Iterator[str]:
+    """A server in a thread of this process, for notebooks and tests. Gives its URL; stops it at
+    the end of the block. Options are those of `serve`, but by default the port is a free one.
+
+    >>> from lakota import Repo, Schema
+    >>> from lakota.store import MemoryStore
+    >>> store = MemoryStore()
+    >>> _ = Repo(store).create_collection(Schema(n="int*", x="float"), "c")
+    >>> with running(store, public_read=True) as url:
+    ...     Repo(url).ls()
+    ['c']
+    """
+    options = {"tokens": tokens, "public_read": public_read, "limits": limits}
+    server = _server(root, cert=cert, key=key, access_log=None, **options)
+    with _listen(host, port) as listener:
+        url = _url(server, host, listener)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield url
+        finally:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            server.should_exit = True
+            thread.join()
+
+
+def _server(
+    root: str | os.PathLike[str] | Store,
+    *,
+    cert: str | os.PathLike[str] | None,
+    key: str | os.PathLike[str] | None,
+    access_log: bool | None,
+    **options: Any,
+) -> uvicorn.Server:
+    """`access_log`: None leaves the logging of this process as it is."""
     if (cert is None) != (key is None):
         raise InputError("expected both cert and key, or neither")
-    app = make_app(root, tokens=tokens, public_read=public_read, limits=limits)
+    limits = options["limits"] = options["limits"] or Limits()
     config = uvicorn.Config(
-        app,
+        make_app(root, **options),
         http=_protocol(limits),
         ws="none",
         lifespan="on",
         log_level="info" if access_log else "warning",
-        access_log=access_log,
+        access_log=bool(access_log),
+        log_config=None if access_log is None else uvicorn.config.LOGGING_CONFIG,
         server_header=False,
         proxy_headers=False,
         limit_concurrency=limits.connections,
@@ -83,12 +141,17 @@ def serve(
         ssl_keyfile=key,
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
-    with _listen(host, port) as listener:
-        if started is not None:
-            found = listener.getsockname()[1]
-            shown = f"[{host}]" if ":" in host else host
-            started(f"{'http' if cert is None else 'https'}://{shown}:{found}")
-        uvicorn.Server(config).run(sockets=[listener])
+    try:
+        config.load()
+    except OSError as error:  # of a certificate
+        raise InputError(f"cert={cert!r}, key={key!r} cannot be used: {error}") from error
+    return uvicorn.Server(config)
+
+
+def _url(server: uvicorn.Server, host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if server.config.is_ssl else "http"
+    return f"{scheme}://{shown}:{listener.getsockname()[1]}"
 
 
 def _listen(host: str, port: int) -> socket.socket:
