@@ -95,6 +95,12 @@ REFUSED = [
     (3, "read weather/Oslo --as-of nothing"),
     (3, "sql 'select y from weather'"),
     (3, "ls nothing"),
+    (3, "copy nothing new"),
+    (2, "copy weather rain"),
+    (2, "copy weather new --rename x"),
+    (2, "--codec nonsense ls"),
+    (2, "--durability nonsense ls"),
+    (2, "--storage-option nonsense ls"),
     (3, "len weather/Paris"),
     (3, "write nothing/s rows.csv"),
     (3, "write weather/Oslo nothing.csv"),
@@ -199,6 +205,7 @@ DOCUMENTS = [
     "write weather/Oslo rows.csv --only-changes",
     "revert weather HEAD",
     "rename new newer",
+    "copy weather copied",
     "column add weather y float --default 2.5",
     "column rename weather y z",
     "column widen newer m int",
@@ -347,6 +354,20 @@ def test_bounds_and_windows(folder: Path) -> None:
     assert read("--before", "HEAD~1") == []
     rows = done("read", "weather", "--gt", "2", "--series", "Osl*").splitlines()
     assert rows == ["label,n,x", "Oslo,2,2.0", "Oslo,3,3.0"]
+
+
+def test_a_copy_has_other_columns(folder: Path) -> None:
+    words = ["copy", "weather", "new", "n int*", "y float", "unit str"]
+    done(*words, "--rename", "x=y", "--default", "unit=kWh")
+    assert done("read", "new/Ostend") == "n,y,unit\n1,5.0,kWh\n"
+    assert call("copy", "weather", "newer", "n int*", "x bool").code == 2
+    assert done("ls") == "new\nrain\nweather\n"
+
+
+def test_how_a_repo_is_opened(folder: Path) -> None:
+    done("--codec", "packed", "--durability", "os", "write", "weather/new", "rows.csv")
+    assert done("len", "weather/new") == "2\n"
+    assert call("--storage-option", "aws_region=x", "ls").code == 2  # a folder has none
 
 
 def test_what_is_deleted_in_a_dry_run_stays(folder: Path) -> None:

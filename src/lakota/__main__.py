@@ -28,9 +28,15 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from .cli.app import run
+    # pyarrow imports pandas, where it is installed, to look whether a list is a Series.
+    vars(sys)["modules"].setdefault("pandas", None)
+    try:
+        from .cli.app import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("lakota: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from .shell import (
     Verbose,
     exit_code,
     fail,
+    pairs,
     verb,
 )
 
@@ -42,13 +43,32 @@ def options(
     quiet: Quiet = False,
     verbose: Verbose = False,
     timing: Annotated[bool, typer.Option("--timing", "-t", help="Say how long it took.")] = False,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="How rows are stored: plain, lz4, zstd, packed.", show_default=False),
+    ] = None,
+    durability: Annotated[
+        str | None,
+        typer.Option(help="fsync, or os: leave it to the system.", show_default=False),
+    ] = None,
+    storage: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--storage-option",
+            metavar="KEY=VALUE",
+            help="Of a bucket or a server; by default from the environment.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Options that may stand before the verb as well as after it."""
     if version:
         print(__version__)
         raise typer.Exit
-    context.obj = Shell(tuple(repo or ()), json, pretty, quiet, verbose, timing)
+    how = {"codec": codec, "durability": durability, "storage_options": pairs(storage or ())}
+    how = {name: value for name, value in how.items() if value}
+    context.obj = Shell(tuple(repo or ()), json, pretty, quiet, verbose, timing, how)
 
 
 def version(shell: Shell) -> None:
@@ -77,6 +97,7 @@ VERBS: Sequence[tuple[str, Sequence[tuple[str, Callable[..., Any]]]]] = (
             ("schema", data.schema),
             ("delete", data.delete),
             ("rename", data.rename),
+            ("copy", data.copy),
             ("import", transfer.import_),
             ("export", transfer.export),
         ),

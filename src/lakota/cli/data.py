@@ -10,7 +10,7 @@ import typer
 
 import lakota
 
-from ..errors import InputError, NotFoundError
+from ..errors import InputError, LakotaError, NotFoundError
 from . import labels
 from .options import (
     AsOf,
@@ -29,7 +29,7 @@ from .options import (
     complete_collection,
     complete_label,
 )
-from .shell import Shell, many
+from .shell import Shell, many, pairs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "columns",
+    "copy",
     "create",
     "delete",
     "length",
@@ -524,6 +525,53 @@ def rename(
         new = new.removeprefix(f"{clct.label}/")
         clct.rename(name, new, author=author, message=message)
     shell.done(f"renamed {old} to {new}", old=old, new=new)
+
+
+def copy(
+    shell: Shell,
+    old: CollectionName,
+    new: Annotated[str, typer.Argument(help="The new collection.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="COLUMN",
+            help="Its columns, as in `create`; by default the same.",
+            show_default=False,
+        ),
+    ] = None,
+    renamed: Annotated[
+        list[str] | None, typer.Option("--rename", metavar="OLD=NEW", show_default=False)
+    ] = None,
+    defaults: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--default", metavar="COLUMN=VALUE", help="Of a new column.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Copy the content of a collection, not its history, into a new one of other columns.
+
+    lakota copy temperature celsius "timestamp timestamp*" "celsius float" --rename value=celsius
+    """
+    from ..schema import Schema
+
+    source = labels.collection(shell, old, exact=True)
+    text = dict(_column(column) for column in columns or ())
+    kind = Schema.kv if source.schema.kind == "kv" else Schema
+    schema = kind(text) if text else source.schema
+    values = {
+        name: _default(name, schema[name].definition, value)
+        for name, value in pairs(defaults or ()).items()
+    }
+    names = pairs(renamed or ())
+    target = shell.repo.create_collection(schema, new)
+    try:
+        made = source.clone(target, rename=names, defaults=values)
+    except LakotaError:
+        shell.repo.delete(new)
+        raise
+    children = sorted({revision.child for revision in made})
+    shell.done(f"copied {old} to {new}", old=old, new=new, revisions=children)
 
 
 # ---- Columns

@@ -107,6 +107,8 @@ class Reading:
         format = known(self.format) if self.format else format_of(path)
         if path == "-":
             stream = sys.stdin.buffer
+            if sys.stdin.isatty():
+                print("lakota: reading rows from the terminal; Ctrl-D ends them", file=sys.stderr)
             start = stream.peek(8) if hasattr(stream, "peek") else b""
             format = format or _sniffed(start)
             if format == "arrows":

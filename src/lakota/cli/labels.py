@@ -13,7 +13,6 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, NotFoundError, RangeError
-from ..moment import child_of
 from .shell import Shell, listing
 
 if TYPE_CHECKING:
@@ -112,6 +111,8 @@ def revision(clct: Collection, text: str) -> str:
 
 
 def _named(clct: Collection, text: str) -> str | None:
+    from ..moment import child_of
+
     history = clct.changelog.history()
     if match := _HEAD.fullmatch(text):
         return _back(clct, int(match[1] or 0))

@@ -39,7 +39,18 @@ if TYPE_CHECKING:
 
     from ..repo import Repo
 
-__all__ = ["DAMAGED", "DIFFERENT", "Shell", "exit_code", "fail", "listing", "many", "safe", "verb"]
+__all__ = [
+    "DAMAGED",
+    "DIFFERENT",
+    "Shell",
+    "exit_code",
+    "fail",
+    "listing",
+    "many",
+    "pairs",
+    "safe",
+    "verb",
+]
 
 DONE, DIFFERENT, WRONG, MISSING, DAMAGED, FAILED = range(6)
 """Exit codes. `FAILED`: the store failed, or the program."""
@@ -59,13 +70,14 @@ class Shell:
     quiet: bool = False
     verbose: bool = False
     timing: bool = False
-    made: dict[str, Any] = field(default_factory=dict, compare=False)
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """How the repo is opened: `codec`, `durability`, `storage_options`."""
 
     def __or__(self, other: Shell) -> Shell:
         """These options, and those given after the verb."""
         flags = ("json", "pretty", "quiet", "verbose", "timing")
         both = {name: getattr(self, name) or getattr(other, name) for name in flags}
-        return replace(other, repos=other.repos or self.repos, **both)
+        return replace(other, repos=other.repos or self.repos, how=self.how, **both)
 
     # ---- The repo
 
@@ -82,7 +94,7 @@ class Shell:
     @cached_property
     def place(self) -> Repo:
         """The repo, which need not be there yet."""
-        return lakota.Repo(self.uri)
+        return lakota.Repo(self.uri, **self.how)
 
     @cached_property
     def repo(self) -> Repo:
@@ -292,6 +304,19 @@ def exit_code(error: Exception) -> int:
 def fail(text: str) -> None:
     """Print an error, in one line."""
     print(f"lakota: {safe(' '.join(text.split()))}", file=sys.stderr)
+
+
+def pairs(given: Iterable[str]) -> dict[str, str]:
+    """What `KEY=VALUE` says, several times.
+
+    >>> pairs(["a=b", "c=d=e"])
+    {'a': 'b', 'c': 'd=e'}
+    """
+    split = {text: text.partition("=") for text in given}
+    for text, (key, sign, _) in split.items():
+        if not key or not sign:
+            raise typer.BadParameter(f"{text!r}: expected KEY=VALUE")
+    return {key: value for key, _, value in split.values()}
 
 
 def many(count: int, what: str) -> str:
