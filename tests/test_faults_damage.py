@@ -130,6 +130,29 @@ def assert_read_raises_or_is_right(folder: Path, whole: Any, form: str) -> None:
     assert form == "plain" or found == whole
 
 
+def test_a_label_with_a_flipped_bit_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    """The registry decides what is visible: it is verified at every read, also plain."""
+    Repo(tmp_path, codec="plain").create_collection(SCHEMA, "weather")
+    (path,) = (p for p in tmp_path.rglob("*.arrow") if b"weather" in p.read_bytes())
+    path.write_bytes(path.read_bytes().replace(b"weather", b"weatler"))
+    with pytest.raises(DamagedError):
+        Repo(tmp_path).ls()
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"{}", b"null", b"[]", b'{"checksum": 1}'])
+def test_text_that_is_no_document_nor_header_is_damage(tmp_path: Path, text: bytes) -> None:
+    repo = Repo(tmp_path / "repo")
+    (repo.create_collection(SCHEMA, "c") / "s").write(numbers(0, 3))
+    log = (repo / "c").changelog
+    (tmp_path / "repo" / log.folder / log.log()[0].path).write_bytes(text)
+    assert [p.name for p in repo.check().damaged] == [f"{log.folder}/{log.log()[0].path}"]
+    with pytest.raises(DamagedError):
+        Repo().pull(repo)
+    (tmp_path / "repo" / "lakota.json").write_bytes(text)
+    with pytest.raises(DamagedError):
+        Repo(tmp_path / "repo").ls()
+
+
 def test_every_byte_of_a_page_counts(tmp_path: Path) -> None:
     """Pages decide what is visible: damage there is never read past."""
     repo = make_repo(tmp_path, "plain")

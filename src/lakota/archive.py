@@ -100,7 +100,15 @@ class Archive:
         held = self._held
         if held is None or held[0] != number:  # mostly, neighbours are asked for in turn
             held = self._held = number, self._batch(number)
-        return dict(json.loads(held[1][within]))
+        return self._parsed(held[1][within])
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise DamagedError(
+                f"archive {self._segment.name} has a document that is none: {error}"
+            ) from error
 
     def _batch(self, number: int) -> list[str]:
         try:
@@ -117,7 +125,7 @@ class Archive:
         """All of it."""
         documents = self._column("document", 0, len(self))
         return {
-            edge: Record(json.loads(document), self.arrived[edge])
+            edge: Record(self._parsed(document), self.arrived[edge])
             for edge, document in zip(self._order, documents, strict=True)
         }
 

@@ -449,13 +449,14 @@ def decode_document(parent: Child, child: Child, data: bytes) -> dict[str, Any]:
         body = json.loads(data)
         checksum = body.pop("checksum")
         intact = checksum == _checksum(body)
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"revision {parent}.{child} is not a document: {error}") from error
-    if not intact or (body["parent"], body["child"]) != (parent, child):
+    if not intact or (body.get("parent"), body.get("child")) != (parent, child):
         raise DamagedError(f"revision {parent}.{child} does not match its checksum and name")
-    if body["format"] != FORMAT:
+    if body.get("format") != FORMAT:
         raise FormatError(
-            f"revision {parent}.{child} is of format {body['format']}, this release reads {FORMAT}"
+            f"revision {parent}.{child} is of format {body.get('format')}, "
+            f"this release reads {FORMAT}"
         )
     return dict(body)
 

@@ -55,7 +55,7 @@ class Header:
             found = json.loads(self._store.get(HEADER).to_pybytes())["format"]
         except ObjectMissingError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(
                 f"{HEADER} of {self._store!r} is not a header: {error}; it is a JSON object: write "
                 f'{{"format": {FORMAT}}} if all else is in place'

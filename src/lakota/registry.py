@@ -23,9 +23,11 @@ import xxhash
 
 from .bounds import interval_of
 from .cast import to_table
+from .digest import Digest
 from .errors import NotFoundError
 from .evolution import Fact, What, evolve
-from .extent import UPSERT, Extent
+from .extent import NOWHERE, UPSERT, Extent
+from .manifest import Manifest
 from .overlay import plan, rows
 from .schema import Schema
 from .site import Site
@@ -64,6 +66,7 @@ class Registry:
         self._known: dict[str, Entry] = {}
         self._deleted: dict[str, Entry] = {}
         self._facts: dict[str, list[Fact]] = {}
+        self._proved: set[Digest] = set()
         self._schemas: dict[str, tuple[Schema, Schema]] = {}
 
     def live(self) -> dict[str, Entry]:
@@ -149,6 +152,7 @@ class Registry:
         heads = self.site.changelog.heads()
         if heads != self._heads:
             manifest = self.site.joined(heads).manifest
+            self._prove(manifest)
             self._known = self._entries(manifest.select(COLLECTION))
             self._deleted = self._entries(manifest.select(DELETED))
             self._schemas = {}
@@ -158,6 +162,13 @@ class Registry:
                 fact = Fact(cast(What, what), row.label, row.schema, row.settings, row.stamp)
                 self._facts.setdefault(collection_id, []).append(fact)
             self._heads = heads
+
+    def _prove(self, manifest: Manifest) -> None:
+        """Verify every row, once: as pages, they decide what is visible. Raises `DamagedError`."""
+        for digest in {Digest(e.segment.hex()) for e in manifest.extents() if e.segment != NOWHERE}:
+            if digest not in self._proved:
+                self.site.objects.segment(digest).check()
+                self._proved.add(digest)
 
     def _entries(self, extents: Sequence[Extent]) -> dict[str, Entry]:
         opener = self.site.objects.segment

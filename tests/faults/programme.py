@@ -57,7 +57,11 @@ class Part:
 PARTS = {
     part.name: part
     for part in [
-        Part("simulator", "no write lost, no half revision, runs repeat", 500, 200_000, 20),
+        Part("simulator", "no write lost, no half revision, runs repeat", 400, 200_000, 20),
+        Part("store", "old or new, whole, and the same again succeeds", 400, 2_000, 2),
+        Part("power", "with fsync, nothing acknowledged is lost", 50, 1_000, 2),
+        Part("rot", "detected or harmless, refused by a pull, restored", 500, 100_000, 9),
+        Part("hostile", "a named error, in little memory", 60, 100_000, 5),
     ]
 }
 

@@ -32,7 +32,7 @@ from typing import Any
 from unittest.mock import patch
 
 import xxhash
-from model import KINDS, LABELS, SIZES, START, VALUES, Oracle, Write, Writes, rows_of, sizes
+from model import KINDS, LABELS, SIZES, START, Oracle, Write, Writes, rows_of, sizes
 
 import lakota.gc
 from lakota import (
@@ -359,7 +359,7 @@ class World:
             first, last = rows[0][0], rows[-1][0]
             if kind == "replace" and rng.random() < 0.2:
                 rows = []  # a deletion
-            columns = ("v",) if kind == "cells" else VALUES
+            columns = ("v",) if kind == "cells" else None
             region = partial(_between, first, last)
             self.bounds[region] = first, last
             way = "upsert" if kind == "cells" else kind
@@ -373,7 +373,8 @@ class World:
         if write.kind == "erase":
             return series.delete_keys({"k": columns["k"]}, **options)
         if write.kind == "upsert":
-            chosen = {n: c for n, c in columns.items() if n == "k" or n in write.columns}
+            carried = ("k", *(write.columns or KIND.cells))
+            chosen = {name: columns[name] for name in carried}
             return series.upsert(chosen, **options)
         first, last = self.bounds[write.region]
         if not write.rows:

@@ -60,6 +60,7 @@ class BundleStore(Store):
             ValueError,
             KeyError,
             TypeError,
+            RecursionError,
         ) as error:
             raise InputError(
                 f"{self.path} is a file, but no bundle: {error}; expected a folder, or a file that "
