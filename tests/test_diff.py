@@ -144,6 +144,38 @@ def test_rows_that_are_not_written_do_not_win_over_those_of_others() -> None:
     assert content(here, "s") == [(1, exact(5.0), "b"), (2, exact(9.0), "a")]
 
 
+@pytest.mark.parametrize("pieces", [1, 3, 10, 40])
+def test_changes_claim_no_row_that_their_frame_does_not_name(pieces: int) -> None:
+    a, b = Repo(), Repo()
+    here = a.create_collection(SCHEMA, "c").series("s")
+    days = {n: (n, float(n), "a") for n in range(2 * pieces)}
+    for n in range(1, pieces + 1):
+        here.write(frame([days[day] for day in range(2 * n)]), only_changes=True)
+    b.pull(a)
+    corrected = {n: (n, -1.0, "b") for n in range(pieces)}
+    (b / "c").series("s").upsert(frame([*corrected.values()]))
+    for added in range(2 * pieces, 2 * pieces + 9):
+        days[added] = (added, 7.0, "a")
+        here.write(frame([*days.values()][pieces:]), only_changes=True)
+    a.pull(b)
+    a.merge()
+    assert content(a / "c", "s") == [tuple(map(exact, r)) for r in (days | corrected).values()]
+
+
+def test_of_a_series_in_few_pieces_exactly_what_differs_is_written() -> None:
+    a, b = Repo(), Repo()
+    here = a.create_collection(SCHEMA, "c").series("s")
+    days: ROWS = [(n, float(n), "a") for n in range(9)]
+    here.write(frame(days[:6]))
+    b.pull(a)
+    (b / "c").series("s").upsert(frame([(n, -1.0, "b") for n in (0, 3, 5)]))
+    for n in (7, 8, 9):  # three pieces more
+        here.write(frame(days[:n]), only_changes=True)
+    a.pull(b)
+    a.merge()
+    assert [row[2] for row in content(a / "c", "s")] == list("baababaaa")
+
+
 def test_changes_are_those_to_all_that_the_commit_builds_on() -> None:
     a, b = Repo(), Repo()
     here, there = (repo.create_collection(SCHEMA, "c") for repo in (a, b))

@@ -136,7 +136,8 @@ class Series(_Writable):
         `only_changes`: write only the rows that differ from what is there, and delete those that
         are no longer there; if none differ, there is no revision. Reads see the same as after a
         plain write. Rows that are not written do not win over writes of others that this repo
-        does not know yet. A series that fell to pieces is written together now and then.
+        does not know yet. But a series that grows and lies in many pieces takes rows of the frame
+        along that do not differ, now and then: this protects no corrections made elsewhere.
 
         Returns the new revisions (several if heads had diverged); inside `multi()` none, they
         come with the block. Raises `FrameError` or `RangeError` and changes nothing.
