@@ -52,6 +52,13 @@ def test_version_waits_for_nothing(tmp_path: Path) -> None:
     assert found.stdout == f"{lakota.__version__}\n[]\n"
 
 
+def test_rows_go_through_processes_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("n,x\n1,0.5\n")
+    for words in (["create", "c", "n int*", "x float"], ["write", "c/s", "rows.csv"]):
+        assert run(*words, folder=tmp_path).returncode == 0
+    assert run("read", "c/s", folder=tmp_path).stdout == "n,x\n1,0.5\n"
+
+
 def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     missing = "sys.modules.update(typer=None, rich=None)"
     found = run("ls", folder=tmp_path, first=missing)

@@ -28,8 +28,6 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    # pyarrow imports pandas, where it is installed, to look whether a list is a Series.
-    vars(sys)["modules"].setdefault("pandas", None)
     try:
         from .cli.app import run
 
