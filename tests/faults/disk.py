@@ -293,6 +293,7 @@ class Disk:
             st_size=len(node.data or b""),
             st_mtime=node.changed,
             st_mtime_ns=int(node.changed * 1e9),
+            st_ctime_ns=int(node.changed * 1e9),
             st_ino=node.number,
             st_dev=1,
         )
@@ -302,7 +303,7 @@ class File:
     """An open file."""
 
     def __init__(self, disk: Disk, descriptor: int) -> None:
-        self._disk, self._descriptor = disk, descriptor
+        self._disk, self._descriptor, self._at = disk, descriptor, 0
 
     def __enter__(self) -> File:
         return self
@@ -313,10 +314,16 @@ class File:
     def fileno(self) -> int:
         return self._descriptor
 
-    def readall(self) -> bytes:
-        return self._disk._files[self._descriptor][0].data or b""
+    def seek(self, at: int) -> None:
+        self._at = at
 
-    read = readall
+    def read(self, size: int = -1) -> bytes:
+        data = self._disk._files[self._descriptor][0].data or b""
+        piece = data[self._at :] if size < 0 else data[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+    readall = read
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ from lakota import (
 from lakota.changelog import PHI, Changelog, History, root_of
 from lakota.manifest import Manifest
 from lakota.objects import Objects
-from lakota.store import Store, local
+from lakota.store import Store, local, parallel
 
 from .disk import ROOT, Crash, Disk, Inline
 from .programme import Tally
@@ -505,7 +505,7 @@ class World:
                 put(patch.object(module, "time", clock))
             for module in (sync, maintain, transaction):
                 put(patch.object(module, "ThreadPoolExecutor", Inline))
-            put(patch.object(local, "_pool", Inline()))
+            put(patch.object(parallel, "_pool", Inline()))
             put(patch.object(local, "os", self.disk))
             put(patch.object(local, "open", self.disk.open_file, create=True))
             put(patch.object(Changelog, "history", listing))
