@@ -44,6 +44,7 @@ history
 archive
 changelog
 site bounds ahead
+look
 view
 diff
 transaction fold

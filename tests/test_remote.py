@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pytest
-from fault_kit import SCHEMA, rows
+from fault_kit import SCHEMA, numbers, rows
 
-from lakota import DamagedError, Repo, Series
+from lakota import DamagedError, NotFoundError, Repo, Series
 from lakota.digest import Digest
 from lakota.objects import MissingObjectError, segment_name
 from lakota.ranged import open_ranged
@@ -217,6 +219,90 @@ def test_one_label_fetches_no_more_pages_than_the_tree_is_deep() -> None:
     store.clear()
     assert rows(series) == [(0, 0.0)]
     assert sum(r.name.startswith("pages/") for r in store.requests) <= 4
+
+
+# Looks
+
+LATENCY = 0.1
+
+
+def slow(store: Store) -> CountingStore:
+    return CountingStore(store, latency=LATENCY)
+
+
+def test_a_read_of_what_was_read_before_takes_one_round_of_listings() -> None:
+    store = slow(MemoryStore())
+    clct = Repo(store.inner).create_collection(SCHEMA, "c")
+    (clct / "s").write(numbers(0, 10))
+    series = Repo(store) / "c" / "s"
+    reads: list[Callable[[], object]] = [
+        series.frame,
+        series.df,
+        lambda: series.frame(2, 5),
+        series.count,
+        series.tail,
+    ]
+    for read in reads:
+        read()
+        store.clear()
+        read()
+        assert {r.method for r in store.requests} == {"list"}
+        assert len(store.requests) == 2
+        assert store.rounds() == 1
+
+
+def test_a_commit_is_two_rounds_after_the_looks() -> None:
+    store = slow(MemoryStore())
+    series = Repo(store).create_collection(SCHEMA, "c") / "s"
+    series.write(numbers(0, 10))
+    store.clear()
+    series.write(numbers(10, 20))
+    puts = [r for r in store.requests if r.method == "put"]
+    assert rounds(puts) == 2
+    assert len(puts) == 3
+    assert puts[-1].name.startswith("changelog/")
+    assert store.rounds() == 4
+    assert {r.method for r in store.requests} == {"list", "put"}
+
+
+def test_a_read_sees_what_was_committed_elsewhere_before_it_began() -> None:
+    store = far()
+    mine = Repo(store).create_collection(SCHEMA, "c") / "s"
+    for n in range(20):
+        other = Repo(store.inner) / "c"
+        (other / "s").write(numbers(n, n + 1))
+        assert mine.count() == n + 1
+        assert len(rows(mine)) == n + 1
+    (Repo(store.inner) / "c").add_column("y", "float", default=1.5)
+    assert mine.frame().column_names == ["n", "x", "y"]
+    Repo(store.inner).delete("c")
+    with pytest.raises(NotFoundError, match="deleted"):
+        mine.frame()
+
+
+def test_a_read_of_what_is_trimmed_and_collected_meanwhile_gives_what_is_there_then() -> None:
+    store = far()
+    mine = Repo(store).create_collection(SCHEMA, "c") / "s"
+    mine.write(numbers(0, 10))
+    assert len(rows(mine)) == 10
+    for turn in range(3):
+        other = Repo(store.inner)
+        (other / "c" / "s").write(numbers(0, 20, turn))
+        (other / "c").trim(grace=0)
+        other.gc(grace=0)
+        mine._ledger.site.objects.forget()
+        assert len(rows(mine)) == 20
+
+
+def test_errors_of_a_read_are_those_of_what_is_there_now() -> None:
+    store = far()
+    mine = Repo(store).create_collection(SCHEMA, "c") / "s"
+    mine.write(numbers(0, 10))
+    assert mine.frame(select=["x"]).num_rows == 10
+    with pytest.raises(NotFoundError):
+        mine.frame(select=["y"])
+    (Repo(store.inner) / "c").add_column("y", "float")
+    assert mine.frame(select=["y"]).num_rows == 10
 
 
 # Counting

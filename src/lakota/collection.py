@@ -24,6 +24,7 @@ from .fold import folds
 from .frames import check_polars
 from .interval import EVERYTHING
 from .ledger import Batch, Ledger
+from .look import Looker, one_look, one_look_first
 from .manifest import Manifest
 from .moment import child_of, nanoseconds
 from .progress import Progress, check_progress
@@ -65,6 +66,10 @@ class Collection:
         return self._site.changelog
 
     @property
+    def _looker(self) -> Looker:
+        return self._ledger.looker
+
+    @property
     def _site(self) -> Site:
         return self._ledger.site
 
@@ -76,7 +81,8 @@ class Collection:
     def series(self, label: str) -> Series | KVSeries:
         """The series of that label, which need not exist yet: a `Series`, or a `KVSeries` if the
         schema is one of `Schema.kv`."""
-        return (KVSeries if self.schema.kind == "kv" else Series)(label, self._ledger)
+        kind = self._looker.recent.shown.kind
+        return (KVSeries if kind == "kv" else Series)(label, self._ledger)
 
     def __truediv__(self, label: str) -> Series | KVSeries:
         return self.series(label)
@@ -87,10 +93,12 @@ class Collection:
     def __contains__(self, label: object) -> bool:
         return isinstance(label, str) and bool(self.series(label))
 
+    @one_look
     def ls(self, *, as_of: Any = None, before: Any = None, merged: bool = False) -> list[str]:
         """The labels of the series that have rows, sorted."""
         return self._ledger.read(as_of, before, self._labels, merged)
 
+    @one_look
     def scan(
         self,
         labels: Sequence[str] | str | None = None,
@@ -139,6 +147,7 @@ class Collection:
         found = counts([self.series(label).view(manifest) for label in asked])
         return sorted(sure.union(label for label, rows in zip(asked, found, strict=True) if rows))
 
+    @one_look_first
     def write(
         self,
         frame: Any,
@@ -167,6 +176,7 @@ class Collection:
             writes = [replace(write, only_changes=True) for write in writes]
         return self._ledger.write(writes, author, message)
 
+    @one_look
     def diff(
         self,
         a: Any,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from .changelog import Child, Revision
 from .errors import NotFoundError, RangeError
+from .look import Looker
 from .manifest import Manifest
 from .moment import child_of, is_name, nanoseconds, through
 from .narrow import narrowed
@@ -51,12 +52,12 @@ class Ledger:
     """
 
     def __init__(self, find: Callable[[], Site], tags: Callable[[], Mapping[str, str]]) -> None:
-        self._find = find
+        self.looker = Looker(find)
         self._tags = tags
 
     @property
     def site(self) -> Site:
-        return self._find()
+        return self.looker.site
 
     # ---- States
 
@@ -79,7 +80,7 @@ class Ledger:
         that was written by then, whatever heads there were. As of a revision: what it holds.
         """
         site = self.site
-        history = site.changelog.history()
+        history = self.looker.history
         if as_of is None and before is None:
             return site.joined(history.heads if merged else history.heads[-1:]).manifest
         as_of, before = self.named(as_of), self.named(before, "before")
@@ -125,6 +126,7 @@ class Ledger:
                 return act(manifest)
             except MissingObjectError:
                 self.site.changelog.refresh()
+                self.looker.again()
                 found = self.state(as_of, before, merged)
                 if found.root == manifest.root:
                     raise

@@ -14,6 +14,7 @@ from .errors import RangeError
 from .frames import check_polars, readable, to_polars
 from .interval import EVERYTHING, Interval
 from .ledger import Ledger
+from .look import Looker, one_look
 from .manifest import Manifest
 from .moment import child_of, nanoseconds
 from .origin import Origins
@@ -50,6 +51,10 @@ class Readable:
         self._ledger = ledger
 
     @property
+    def _looker(self) -> Looker:
+        return self._ledger.looker
+
+    @property
     def schema(self) -> Schema:
         """The schema of the collection."""
         return self._ledger.site.shown
@@ -62,6 +67,7 @@ class Readable:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label!r}>"
 
+    @one_look
     def frame(
         self,
         start: Any = None,
@@ -115,6 +121,7 @@ class Readable:
         """The same as `frame`."""
         return self.frame(start, stop, **options)
 
+    @one_look
     def df(
         self, start: Any = None, stop: Any = None, **options: Unpack[ReadOptions]
     ) -> pl.DataFrame:
@@ -125,6 +132,7 @@ class Readable:
         table = self.frame(start, stop, **options)
         return to_polars(table)
 
+    @one_look
     def scan(
         self,
         *,
@@ -152,6 +160,7 @@ class Readable:
             self._ledger.site, manifest, [self.label], detail=self.label, provenance=provenance
         ).lazy()
 
+    @one_look
     def tail(
         self,
         length: int = 10,
@@ -183,6 +192,7 @@ class Readable:
 
         return self._ledger.read(as_of, before, act, merged)
 
+    @one_look
     def paginate(
         self,
         step: int = PAGE_ROWS,
@@ -217,6 +227,7 @@ class Readable:
 
         return self._ledger.read(as_of, before, act, merged)
 
+    @one_look
     def count(
         self,
         start: Any = None,
@@ -253,6 +264,7 @@ class Readable:
 
     # ---- The past
 
+    @one_look
     def history(self, key: Any) -> pl.DataFrame:
         """Every value that a key ever had, oldest first: a row for each revision that changed it.
 
@@ -279,6 +291,7 @@ class Readable:
         interval = interval_of(self.schema, key, key, "both")
         return history(self._ledger.site, self.label, interval)
 
+    @one_look
     def vintages(
         self,
         times: Iterable[Any],
@@ -326,6 +339,7 @@ class Readable:
         """The series in a state."""
         return View(self._ledger.site, manifest, self.label, interval)
 
+    @one_look
     def explain(
         self,
         start: Any = None,

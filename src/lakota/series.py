@@ -16,6 +16,7 @@ from .changelog import Revision
 from .errors import FrameError, RangeError
 from .extent import ERASE, UPSERT
 from .interval import Cut, Interval
+from .look import one_look_first
 from .reading import Readable
 from .schema import Schema
 from .sink import Sink, frames_of
@@ -27,6 +28,7 @@ __all__ = ["KVSeries", "Series"]
 class _Writable(Readable):
     """Writes by key."""
 
+    @one_look_first
     def upsert(self, frame: Any, *, author: str | None = None, message: str = "") -> list[Revision]:
         """Insert rows, or replace those that have the same keys; nothing between them changes.
 
@@ -49,6 +51,7 @@ class _Writable(Readable):
         gaps were filled with zeros; here they are inserted, with nulls."""
         return self.upsert(frame, author=author, message=message)
 
+    @one_look_first
     def delete_keys(
         self, keys: Any, *, author: str | None = None, message: str = ""
     ) -> list[Revision]:
@@ -110,6 +113,7 @@ class Series(_Writable):
     [4]
     """
 
+    @one_look_first
     def write(
         self,
         frame: Any,
@@ -221,6 +225,7 @@ class Series(_Writable):
         nothing = self.schema.arrow.empty_table()
         return self.write(nothing, start, stop, closed=closed, author=author, message=message)
 
+    @one_look_first
     def delete(
         self,
         start: Any = None,
@@ -253,6 +258,7 @@ class KVSeries(_Writable):
     [('b', 'Ghent')]
     """
 
+    @one_look_first
     def write(
         self,
         frame: Any,
@@ -294,6 +300,7 @@ class KVSeries(_Writable):
             write = replace(sink.write(hull), kind=UPSERT)
             return self._ledger.write([write], author, message)
 
+    @one_look_first
     def delete(self, *keys: Any, author: str | None = None, message: str = "") -> list[Revision]:
         """Delete the rows of these keys: values, or tuples if the index has several columns."""
         index = self.schema.index

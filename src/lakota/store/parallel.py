@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["REQUESTS", "at_once"]
+__all__ = ["REQUESTS", "aside", "at_once"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,6 +52,23 @@ def at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     return [*(future.result() for future in running), final]
 
 
+def aside(function: Callable[[], R]) -> Future[R]:
+    """`function` by a thread of its own, while the caller does something else.
+
+    >>> aside(list).result()
+    []
+    """
+    try:
+        return _asides.submit(function)
+    except RuntimeError:
+        done: Future[R] = Future()
+        try:
+            done.set_result(function())
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
 def _busily(function: Callable[[T], R], item: T) -> R:
     # If the threads of the pool waited for others of the pool, all might wait.
     _here.busy = True
@@ -65,11 +82,13 @@ _here = threading.local()
 
 
 def _new_pool() -> None:
-    global _pool
+    global _pool, _asides
     _pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="lakota-request")
+    _asides = ThreadPoolExecutor(REQUESTS, thread_name_prefix="lakota-aside")
 
 
 _pool: ThreadPoolExecutor
+_asides: ThreadPoolExecutor
 _new_pool()
 if hasattr(os, "register_at_fork"):
     # A forked process has the pool but not its threads.

@@ -1,0 +1,165 @@
+"""Looks at a remote store: what a collection is, and its revisions, asked for once an operation.
+
+Of a store in a folder it costs next to nothing to look again. Elsewhere each look is a round of
+listings, so an operation takes one: the registry and the revisions at once. A read does not even
+wait for it: it begins with what was there at the last look. If the look then shows that nothing
+has changed, the result is that of now; otherwise it is thrown away, as is an error, and the read is
+made again. A write begins when it has looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from .history import History
+from .site import Site
+from .store.parallel import aside
+
+__all__ = ["Look", "Looker", "one_look", "one_look_first"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen. Without a history: only what the collection is."""
+
+    site: Site
+    history: History | None = None
+
+    def same(self, other: Look) -> bool:
+        """Whether nothing has changed between the two."""
+        return self.site is other.site and self.history is other.history
+
+
+_OPEN: ContextVar[dict[int, Look]] = ContextVar("lakota_open_looks")
+
+
+class Looker:
+    """Takes looks at one collection, which `find` finds."""
+
+    def __init__(self, find: Callable[[], Site]) -> None:
+        self._find = find
+        self._last: Look | None = None
+
+    @property
+    def site(self) -> Site:
+        """The collection as the open look shows it, or as it is now."""
+        found = self._open
+        return self._find() if found is None else found.site
+
+    @property
+    def recent(self) -> Site:
+        """The collection as it was at some time: for what never changes."""
+        return self.site if self._last is None else self._last.site
+
+    @property
+    def history(self) -> History:
+        """Its revisions as the open look shows them, or as they are now."""
+        found = self._open
+        if found is None or found.history is None:
+            return self.site.changelog.history()
+        return found.history
+
+    def again(self) -> None:
+        """Look again, if a look is open: what it showed has gone meanwhile."""
+        if self._open is not None:
+            _OPEN.set({**_OPEN.get({}), id(self): self._fresh()})
+
+    def read(self, act: Callable[[], T]) -> T:
+        """The result of `act`, which changes nothing, on one look."""
+        last = self._last
+        if self._open is not None or (last is not None and not last.site.objects.store.remote):
+            return act()
+        if last is None:
+            fresh = self._fresh()
+        else:
+            coming = aside(self._fresh)
+            guess = _attempt(lambda: self._on(last, act))
+            fresh = coming.result()
+            if guess.exception() is None and last.same(fresh):
+                return guess.result()
+        return self._on(fresh, act)
+
+    def write(self, act: Callable[[], T]) -> T:
+        """The result of `act` on one look at what the collection is."""
+        if self._open is not None:
+            return act()
+        return self._on(Look(self._find()), act)
+
+    @property
+    def _open(self) -> Look | None:
+        return _OPEN.get({}).get(id(self))
+
+    def _on(self, look: Look, act: Callable[[], T]) -> T:
+        with _opened(id(self), look):
+            return act()
+
+    def _fresh(self) -> Look:
+        last = self._last
+        if last is None:
+            site = self._find()
+            if not site.objects.store.remote:
+                self._last = Look(site)
+                return self._last
+            history = site.changelog.history()
+        else:
+            seen = aside(last.site.changelog.history)
+            site = self._find()
+            history = seen.result()
+        self._last = Look(site, history)
+        return self._last
+
+
+class _Looking(Protocol):
+    @property
+    def _looker(self) -> Looker: ...
+
+
+S = TypeVar("S", bound=_Looking)
+
+
+def one_look(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """A method that reads, on one look."""
+
+    @wraps(method)
+    def looking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._looker.read(lambda: method(self, *args, **kwargs))
+
+    return looking
+
+
+def one_look_first(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """A method that writes, after one look."""
+
+    @wraps(method)
+    def looking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._looker.write(lambda: method(self, *args, **kwargs))
+
+    return looking
+
+
+@contextmanager
+def _opened(key: int, look: Look) -> Iterator[None]:
+    token = _OPEN.set({**_OPEN.get({}), key: look})
+    try:
+        yield
+    finally:
+        _OPEN.reset(token)
+
+
+def _attempt(act: Callable[[], T]) -> Future[T]:
+    """What `act` gives or raises."""
+    found: Future[T] = Future()
+    try:
+        found.set_result(act())
+    except Exception as error:
+        found.set_exception(error)
+    return found
