@@ -12,8 +12,12 @@ import pyarrow as pa
 import xxhash
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from ..errors import DamagedError, FormatError, InputError, StoreError
+from ..digest import Digest
+from ..errors import DamagedError, FormatError, InputError, LakotaError, StoreError
+from ..objects import digest_of
+from ..segment import open_segment, recode
 from ..store.base import check_folder, check_name
+from ..store.http import ACCEPT_HEADER
 from .admission import Kind, admit, kind_of
 from .calls import Call, Refused
 from .places import Place
@@ -31,6 +35,7 @@ __all__ = [
 ]
 
 _PIECE = 1 << 20
+_SMALL = 64 << 10
 _TEXT_BYTES = 4 << 20
 _READABLE = ("segments", "pages", "changelog")
 _FOREVER = "private, max-age=31536000, immutable"
@@ -222,17 +227,20 @@ def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:
 
 async def _object(call: Call, name: str) -> Response:
     place = call.at
+    forever = kind_of(name) in (Kind.SEGMENT, Kind.PAGE)
     if call.scope is not Scope.ADMIN and not await call.run(place.exists):
         raise Refused(404, f"there is no object {name}", kind="ObjectMissingError")
     data = await call.run(place.store.get, name)
+    asked = call.request.headers
+    if forever and asked.get(ACCEPT_HEADER) == "packed" and "range" not in asked:
+        data = await call.run(_packed, data, Digest(str(digest_of(name))))
     etag = f'"{await call.run(_digest, data)}"'
-    forever = kind_of(name) in (Kind.SEGMENT, Kind.PAGE)
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": _FOREVER if forever else _ANEW,
+        "Vary": ACCEPT_HEADER,
     }
-    asked = call.request.headers
     if etag in _etags(asked.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
     if "if-match" in asked and not {etag, "*"} & {*_etags(asked["if-match"])}:
@@ -253,6 +261,18 @@ async def _object(call: Call, name: str) -> Response:
     if len(view) <= _PIECE:
         return Response(bytes(view), status, headers, kind)
     return StreamingResponse(_pieces(call, view), status, headers, kind)
+
+
+def _packed(data: pa.Buffer, name: Digest) -> pa.Buffer:
+    """A segment as it should travel: what is plain in a folder is a tenth of it packed."""
+    if data.size < _SMALL:
+        return data
+    try:
+        segment = open_segment(data, name)
+        packed = recode(data, "packed").data if set(segment.codecs.values()) == {"plain"} else data
+    except LakotaError:  # a page, or damaged: whoever gets it will see
+        return data
+    return packed if packed.size < data.size else data
 
 
 def _digest(data: pa.Buffer) -> str:

@@ -14,6 +14,7 @@ import json
 import os
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -35,9 +36,12 @@ from .parallel import REQUESTS, at_once
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["SERVER_HEADER", "HttpStore"]
+__all__ = ["ACCEPT_HEADER", "SERVER_HEADER", "HttpStore"]
 
 SERVER_HEADER = "Lakota-Server"
+ACCEPT_HEADER = "Lakota-Accept"
+"""With the value `packed`: whole segments may be sent in the small encoding, however they are
+stored."""
 TOKEN = "LAKOTA_TOKEN"
 HEADER = "lakota.json"
 
@@ -72,6 +76,12 @@ class HttpStore(Store):
         ca_file: str | None = None,
     ) -> None:
         self.url, basic = _parse(url)
+        self._given: dict[str, Any] = {
+            "url": url,
+            "token": token,
+            "timeout": timeout,
+            "ca_file": ca_file,
+        }
         self._ca_file = ca_file
         self._timeout = timeout
         secret = os.environ.get(TOKEN, "") if token is None else token
@@ -90,6 +100,9 @@ class HttpStore(Store):
     def __repr__(self) -> str:
         return f"HttpStore({self.url!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(HttpStore, **self._given), ()
+
     @property
     def place(self) -> Hashable:
         return self.url
@@ -100,7 +113,7 @@ class HttpStore(Store):
         check_name(name)
         if self._served is None and name == HEADER:
             return self._probe()
-        return pa.py_buffer(self._read(self._get(name, {})))
+        return pa.py_buffer(self._read(self._get(name, {ACCEPT_HEADER: "packed"})))
 
     def _get(self, name: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         answer = self._request("GET", self._object(check_name(name)), headers=headers)
@@ -212,16 +225,16 @@ class HttpStore(Store):
     def _probe(self) -> pa.Buffer:
         """The header of the repo; and who answers."""
         answer = self._request("GET", HEADER)
-        self._served = SERVER_HEADER in answer.headers
-        if answer.status == 404 and self._served:
+        served = SERVER_HEADER in answer.headers
+        if served or answer.status == 200:
+            self._served = served
+        if answer.status != 404:
+            return pa.py_buffer(self._read(answer))
+        if served:
             raise ObjectMissingError(f"there is no repo at {self.url} yet")
-        if answer.status == 404:
-            self._served = None
-            raise StoreError(
-                f"there is no repo at {self.url}: neither a server of lakota nor a folder with "
-                f"{HEADER}"
-            )
-        return pa.py_buffer(self._read(answer))
+        raise StoreError(
+            f"there is no repo at {self.url}: neither a server of lakota nor a folder with {HEADER}"
+        )
 
     def _object(self, name: str) -> str:
         return f"objects/{name}" if self._is_served() else name

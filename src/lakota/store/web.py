@@ -28,7 +28,7 @@ Fetch = Callable[[str], tuple[int, str, bytes]]
 """From a path to status, type and bytes; of what is not there or forbidden, no bytes."""
 
 _FOLDER = "changelog"
-_LINK = re.compile(rb"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_LINK = re.compile(rb"""<a\s[^<>]{0,300}?href\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 
 
 def names(fetch: Fetch, prefix: str) -> Sequence[str]:
