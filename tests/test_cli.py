@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -119,8 +120,8 @@ class Terminal:
 
 
 SLOW = (
-    "import lakota.store.local as l, time; put = l.LocalStore.put; "
-    "l.LocalStore.put = lambda *a: (time.sleep(0.15), put(*a))[1]"
+    "import lakota.store.local as l, time; place = l.LocalStore._place; "
+    "l.LocalStore._place = lambda *a: (time.sleep(0.4), place(*a))[1]"
 )
 """A disk that takes its time."""
 
@@ -177,3 +178,32 @@ def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
         timeout=120,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "label,n,x\n", "")
+
+
+def test_a_repo_is_served_and_pushed_to(filled: Path) -> None:
+    token = run("token", "add", "me", "--scope", "write", folder=filled).stdout.strip()
+    assert "me\twrite\t*" in run("token", "list", folder=filled).stdout
+    (filled / "root").mkdir()
+    words = ["serve", "root", "--port", "0", "--tokens", "tokens.json"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "lakota", *words],
+        cwd=filled,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stderr is not None
+    try:
+        url = server.stderr.readline().removeprefix("serving ").strip() + "/repo"
+        known = f"import os; os.environ['LAKOTA_TOKEN'] = {token!r}"
+        assert run("push", url, folder=filled).returncode != 0
+        pushed = run("push", url, folder=filled, first=known)
+        assert (pushed.returncode, pushed.stderr) == (0, "pushed weather: 40 revisions\n")
+        cloned = run("clone", url, "copy", folder=filled, first=known)
+        assert cloned.returncode == 0, cloned.stderr
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.stderr.close()
+        assert server.wait(60) == 0
+    assert (Repo(filled / "copy") / "weather" / "s1").df().height == 2
+    assert "origin" in (filled / "copy" / ".remotes.json").read_text()

@@ -200,6 +200,7 @@ DOCUMENTS = [
     "tag weather",
     "tag weather v1 --delete",
     "status",
+    "index",
     "create new 'n int*' 'm int32'",
     "write weather/Oslo rows.csv",
     "write weather/Oslo rows.csv --only-changes",

@@ -29,6 +29,7 @@ from .options import (
     complete_collection,
     complete_label,
 )
+from .progress import bar
 from .shell import Shell, many, pairs
 
 if TYPE_CHECKING:
@@ -244,27 +245,31 @@ def write(
     from .formats import Reading
 
     said: dict[str, Any] = {"author": author, "message": message}
-    if column is not None:
-        clct, name = labels.split(shell, label)
-        if name is not None or upsert or start or stop:
-            raise InputError("--label: expected a collection, and neither --upsert nor bounds")
-        frame = Reading(clct.schema, format, header, null or (), dates or ()).read(file)
-        _wrote(shell, clct.write(frame, column, only_changes=only_changes, **said), label)
-        return
-    series = labels.series(shell, label, new=True)
-    frame = Reading(series.schema, format, header, null or (), dates or ()).read(file)
-    if upsert or series.schema.kind == "kv":
-        if start or stop:
-            raise InputError("--start and --stop: an upsert changes the keys that it names only")
-        _wrote(shell, _upsert(series, frame, only_changes, said), label)
-        return
+    clct, name = labels.split(shell, label)
+    if (name is None) != (column is not None):
+        wanted = "a collection with --label, collection/series without"
+        raise InputError(f"{label!r}: expected {wanted}")
+    kv = clct.schema.kind == "kv"
+    if (start or stop) and (upsert or kv or column is not None):
+        raise InputError("--start and --stop: only what replaces rows of one series has bounds")
     bounds = {
-        "start": labels.bound(series.schema, start, what="--start"),
-        "stop": labels.bound(series.schema, stop, what="--stop"),
+        "start": labels.bound(clct.schema, start, what="--start"),
+        "stop": labels.bound(clct.schema, stop, what="--stop"),
         "closed": closed,
     }
-    made = _plain(series).write(frame, **bounds, only_changes=only_changes, **said)
-    _wrote(shell, made, label)
+    with bar(shell, "write"):
+        frame = Reading(clct.schema, format, header, null or (), dates or ()).read(file)
+        if name is None:
+            if upsert:
+                raise InputError("--upsert: expected collection/series, not --label")
+            made = clct.write(frame, column or "", only_changes=only_changes, **said)
+        elif upsert or kv:
+            made = _upsert(clct / name, frame, only_changes, said)
+        else:
+            made = _plain(clct / name).write(frame, **bounds, only_changes=only_changes, **said)
+    children = sorted({revision.child for revision in made})
+    text = f"wrote {label}: {children[0][:16]}" if children else f"nothing to write to {label}"
+    shell.done(text, revisions=children)
 
 
 def _upsert(series: Series | KVSeries, frame: Any, only_changes: bool, said: Any) -> list[Revision]:
@@ -280,12 +285,6 @@ def _plain(series: Series | KVSeries) -> Series:
     if isinstance(series, lakota.Series):
         return series
     raise InputError(f"{series.label!r} is in a kv collection, whose rows are named by key")
-
-
-def _wrote(shell: Shell, made: Sequence[Revision], label: str) -> None:
-    children = sorted({revision.child for revision in made})
-    text = f"wrote {label}: {children[0][:16]}" if children else f"nothing to write to {label}"
-    shell.done(text, revisions=children)
 
 
 # ---- Read

@@ -56,6 +56,7 @@ ENDINGS = {
 FORMATS = (*dict.fromkeys(ENDINGS.values()), "table")
 BINARY = {"parquet", "arrow", "arrows", "xlsx"}
 SHOWN_ROWS = 40
+"""Of a table on a terminal: the first and the last."""
 
 
 def format_of(path: str) -> str | None:
@@ -321,7 +322,8 @@ def _table(frame: pl.DataFrame, file: IO[bytes]) -> None:
     frame = frame.with_columns(text.str.replace_all(r"[\x00-\x1f\x7f-\x9f]", "\ufffd"))
     frame = frame.rename({name: safe(name) for name in frame.columns})
     width = get_terminal_size((100, 24)).columns
-    with pl.Config(tbl_rows=SHOWN_ROWS, tbl_cols=-1, tbl_width_chars=width):
+    rows = SHOWN_ROWS if sys.stdout.isatty() else -1
+    with pl.Config(tbl_rows=rows, tbl_cols=-1, tbl_width_chars=width):
         file.write(f"{frame}\n".encode())
 
 

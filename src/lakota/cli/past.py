@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +25,7 @@ from .options import (
     Start,
     Stop,
 )
+from .progress import bar, told
 from .shell import DIFFERENT, Shell, many, safe
 
 if TYPE_CHECKING:
@@ -328,19 +329,15 @@ def merge(
     """Join heads: at each key the last write wins."""
     if heads and len(names or ()) != 1:
         raise InputError("--head: expected one collection")
-    if not names and on_conflict == "latest":
-        _merged(shell, [revision.child for revision in shell.repo.merge()])
-        return
     made: list[str] = []
-    for clct in labels.chosen(shell, names):
-        chosen = [labels.revision(clct, head) for head in heads or ()]
-        said: dict[str, Any] = {"author": author, "message": message}
-        new = clct.merge(*chosen, on_conflict=on_conflict, **said)
-        made.extend(revision.child for revision in new)
-    _merged(shell, made)
-
-
-def _merged(shell: Shell, made: Sequence[str]) -> None:
+    with bar(shell, "merge") as tell:
+        if not names and on_conflict == "latest":  # the registry as well
+            made.extend(revision.child for revision in shell.repo.merge())
+        for clct in told(labels.chosen(shell, names), tell):
+            chosen = [labels.revision(clct, head) for head in heads or ()]
+            said: dict[str, Any] = {"author": author, "message": message}
+            new = clct.merge(*chosen, on_conflict=on_conflict, **said)
+            made.extend(revision.child for revision in new)
     children = sorted(set(made))
     text = "merged: " + ", ".join(c[:16] for c in children) if children else "nothing to merge"
     shell.done(text, revisions=children)

@@ -8,13 +8,17 @@ it goes to stderr; without a terminal there is none of it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock, Timer
+from typing import TYPE_CHECKING
 
 from .shell import Shell
 
-__all__ = ["Tell", "bar"]
+if TYPE_CHECKING:
+    from ..collection import Collection
+
+__all__ = ["Tell", "bar", "told"]
 
 Tell = Callable[[int, int | None, str], None]
 DELAY = 1.0
@@ -59,6 +63,13 @@ def bar(shell: Shell, what: str) -> Iterator[Tell]:
         with lock:
             ended = True
             progress.stop()
+
+
+def told(collections: Sequence[Collection], tell: Tell) -> Iterator[Collection]:
+    """Collections, of which it is told how many are done."""
+    for done, clct in enumerate(collections):
+        tell(done, len(collections), clct.label)
+        yield clct
 
 
 def _silent(done: int, total: int | None, what: str) -> None:

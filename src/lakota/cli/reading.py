@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -17,6 +17,7 @@ from ..reading import PAGE_ROWS
 from ..series import KVSeries, Series
 from . import formats
 from .plot import draw
+from .progress import Tell, bar
 from .query import one_line, refine
 from .shell import Shell
 
@@ -78,8 +79,20 @@ def show(
     if format == "table" and wanted.page:
         for table in tables:
             formats.write([table], schema, format, output)
-    else:
+    elif output is None:
         formats.write(tables, schema, format, output)
+    else:
+        with bar(shell, "read") as tell:
+            formats.write(_told(tables, tell), schema, format, output)
+
+
+def _told(tables: Iterable[pa.Table], tell: Tell) -> Iterator[pa.Table]:
+    """Tables, of which it is told how many rows are done."""
+    rows = 0
+    for table in tables:
+        tell(rows, None, "rows")
+        yield table
+        rows += table.num_rows
 
 
 def emit(frame: pl.DataFrame, shell: Shell, format: str | None, output: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -44,17 +45,19 @@ def serve(
     """
     from ..server import serve
 
-    serve(
-        root if root is not None else shell.repo.store,
-        host=host,
-        port=port,
-        tokens=tokens,
-        public_read=public_read,
-        cert=cert,
-        key=key,
-        access_log=access_log,
-        started=lambda url: shell.say(f"serving {url}"),
-    )
+    # Ctrl-C is how it ends.
+    with suppress(KeyboardInterrupt):
+        serve(
+            root if root is not None else shell.repo.store,
+            host=host,
+            port=port,
+            tokens=tokens,
+            public_read=public_read,
+            cert=cert,
+            key=key,
+            access_log=access_log,
+            started=lambda url: shell.say(f"serving {url}"),
+        )
 
 
 def index(shell: Shell) -> None:

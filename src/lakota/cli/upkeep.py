@@ -10,13 +10,11 @@ import typer
 from ..errors import InputError
 from . import labels
 from .options import CollectionNames, DryRun, Grace
-from .progress import bar
+from .progress import bar, told
 from .replicas import size
 from .shell import DAMAGED, Shell, many, safe
 
 __all__ = ["check", "defrag", "fold", "gc", "pack", "squash", "trim"]
-
-All = Annotated[bool, typer.Option("--all", "-a", help="All collections, as without names.")]
 
 
 def check(shell: Shell) -> int:
@@ -53,14 +51,11 @@ def defrag(
     shell: Shell,
     names: CollectionNames = None,
     most: Annotated[int, typer.Option("--max-chunk", help="Pieces a series may lie in.")] = 4,
-    every: All = False,
 ) -> None:
     """Store series that lie in many pieces in one."""
     made: list[str] = []
     with bar(shell, "defrag") as tell:
-        found = labels.chosen(shell, names)
-        for done, clct in enumerate(found):
-            tell(done, len(found), clct.label)
+        for clct in told(labels.chosen(shell, names), tell):
             made.extend(revision.child for revision in clct.defrag(most))
     shell.done(f"made {many(len(made), 'revision')}" if made else "nothing to join", revisions=made)
 
@@ -72,8 +67,9 @@ def fold(
 ) -> None:
     """Make upserts up to a moment part of the rows below them."""
     made: list[str] = []
-    for clct in labels.chosen(shell, names):
-        made.extend(revision.child for revision in clct.fold(labels.moment(clct, before)))
+    with bar(shell, "fold") as tell:
+        for clct in told(labels.chosen(shell, names), tell):
+            made.extend(revision.child for revision in clct.fold(labels.moment(clct, before)))
     shell.done(f"made {many(len(made), 'revision')}" if made else "nothing to fold", revisions=made)
 
 
@@ -89,15 +85,15 @@ def trim(
     shell: Shell,
     names: CollectionNames = None,
     before: Since = None,
-    every: All = False,
     grace: Grace = 3600.0,
     dry_run: DryRun = False,
 ) -> None:
     """Forget revisions that no read as of a moment or later needs; gc frees their space."""
     counts: dict[str, int] = {}
-    for clct in labels.chosen(shell, names):
-        when = labels.moment(clct, before)
-        counts[clct.label] = clct.trim(when, grace=grace, dry_run=dry_run)
+    with bar(shell, "trim") as tell:
+        for clct in told(labels.chosen(shell, names), tell):
+            when = labels.moment(clct, before)
+            counts[clct.label] = clct.trim(when, grace=grace, dry_run=dry_run)
     would = "would forget" if dry_run else "forgot"
     shell.done(f"{would} {many(sum(counts.values()), 'revision')}", revisions=counts)
 
@@ -109,14 +105,19 @@ def squash(
     keep: Annotated[bool, typer.Option("--keep", help="Forget nothing.")] = False,
     most: Annotated[int, typer.Option("--max-chunk", help="Pieces a series may lie in.")] = 4,
     grace: Grace = 3600.0,
+    dry_run: DryRun = False,
 ) -> None:
     """Defragment, then trim."""
-    if keep and before is not None:
-        raise InputError("--keep and --before: expected one of them")
+    if keep and (before is not None or dry_run):
+        raise InputError("--keep forgets nothing: expected neither --before nor --dry-run")
+    if dry_run:
+        trim(shell, names, before, grace, True)
+        return
     made: list[str] = []
-    for clct in labels.chosen(shell, names):
-        what: Any = False if keep else labels.moment(clct, before)
-        made.extend(revision.child for revision in clct.squash(what, most, grace=grace))
+    with bar(shell, "squash") as tell:
+        for clct in told(labels.chosen(shell, names), tell):
+            what: Any = False if keep else labels.moment(clct, before)
+            made.extend(revision.child for revision in clct.squash(what, most, grace=grace))
     shell.done("squashed", revisions=made)
 
 
