@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help demo test test-long faults mutation bench bench-check bench-peers format clean
+.PHONY: help demo test test-long test-s3rver faults mutation bench bench-check bench-peers format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       install into $(VENV) and run examples/demo.py"
 	@echo "make test       format, lint, types and tests"
 	@echo "make test-long  the tests with many more examples, and those marked long"
+	@echo "make test-s3rver  the tests of buckets, with another S3 server (needs npm)"
 	@echo "make faults     what may go wrong, for an hour; PART=simulator alone, MINUTES=10"
 	@echo "make mutation   mutmut on the modules that decide what is visible: hours"
 	@echo "make bench      compare with other libraries, an hour; QUICK=1: two minutes"
@@ -31,6 +32,16 @@ test: $(VENV)/installed-dev
 
 test-long: $(VENV)/installed-dev
 	LAKOTA_PROFILE=long $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "long or not long"
+
+# An S3 server that is not the one of `make test`; it comes from the npm registry. Left out is what
+# it cannot do: the range of a single first byte, whole objects while they are replaced, and listings
+# while objects come and go.
+S3RVER_CANNOT := lies_between or torn_object or each_of_many or during_a_listing or breaks_off or tail-cut
+test-s3rver: $(VENV)/installed-dev
+	test -d $(VENV)/s3rver || npm install --silent --prefix $(VENV)/s3rver s3rver@3.7
+	LAKOTA_S3RVER=$(CURDIR)/$(VENV)/s3rver/node_modules/s3rver/bin/s3rver.js \
+	    $(BIN)/pytest -n $(WORKERS) -k 'not ($(S3RVER_CANNOT))' \
+	    tests/test_object_store.py tests/test_remote.py tests/test_cache.py tests/test_retry.py
 
 # One part alone with PART=simulator, one trial of it with NUMBER=123; see docs/reliability.md.
 PART ?=

@@ -34,6 +34,9 @@ server = make_server("127.0.0.1", 0, app, threaded=True)
 print(server.port, flush=True)
 server.serve_forever()
 """
+OTHER = os.environ.get("LAKOTA_S3RVER", "")
+"""The program of an installed s3rver, to test with instead of moto: `make test-s3rver`."""
+
 _numbers = itertools.count()
 
 
@@ -137,9 +140,10 @@ class Bucket:
 
 
 def options(endpoint: str) -> dict[str, str]:
+    key = "S3RVER" if OTHER else "key"  # the one that it knows
     return {
-        "aws_access_key_id": "key",
-        "aws_secret_access_key": "secret",
+        "aws_access_key_id": key,
+        "aws_secret_access_key": key,
         "aws_region": "us-east-1",
         "aws_endpoint_url": endpoint,
         "aws_allow_http": "true",
@@ -149,6 +153,10 @@ def options(endpoint: str) -> dict[str, str]:
 @contextmanager
 def serving(log: Path) -> Iterator[str]:
     """The endpoint of a server in a process of its own, on a free port."""
+    if OTHER:
+        with _serving_other(log) as endpoint:
+            yield endpoint
+        return
     for module in ("moto.server", "obstore", "flask"):
         if importlib.util.find_spec(module.split(".")[0]) is None:
             pytest.skip(f"{module} is not installed: pip install 'lakota-arrow[dev]'")
@@ -169,10 +177,27 @@ def serving(log: Path) -> Iterator[str]:
             process.kill()
 
 
-def _await(endpoint: str) -> None:
+@contextmanager
+def _serving_other(log: Path) -> Iterator[str]:
+    """The same of s3rver, which has nothing in common with moto but the protocol."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = log.parent / "s3rver"
+    folder.mkdir()
+    command = ["node", OTHER, "--directory", str(folder), "--port", str(port), "--silent"]
+    with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+        try:
+            _await(f"http://127.0.0.1:{port}", "/")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def _await(endpoint: str, path: str = "/moto-api/") -> None:
     for _ in range(200):
         try:
-            urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=5).close()
+            urllib.request.urlopen(f"{endpoint}{path}", timeout=5).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
