@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from faults.programme import PARTS, Tally, run
@@ -17,8 +21,10 @@ SHARES = 4
 """Parts are cut in so many tests, for idle workers."""
 
 
-@pytest.mark.parametrize("share", range(SHARES))
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [(part.name, share) for part in PARTS.values() for share in range(min(SHARES, part.short))],
+)
 def test_nothing_is_lost(
     name: str, share: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -29,6 +35,18 @@ def test_nothing_is_lost(
     record_property(f"faults {name}", json.dumps(outcome.told()))
     assert outcome.tally.losses == [], "\n\n".join(outcome.tally.losses)
     assert outcome.trials > 0
+
+
+def test_input_is_refused_without_assertions_too() -> None:
+    """The same under `python -O`."""
+    folder = Path(__file__).parent
+    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    command = [sys.executable, "-O", "-m", "faults", "input", "--short", "--workers", "1"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "refused" in done.stdout
 
 
 # What the simulator is for, it finds: each of these breaks one thing.

@@ -44,6 +44,7 @@ if __name__ == "__main__":
     # Sets are walked in the same order each time, and each process has one core.
     wanted = {"PYTHONHASHSEED": "0", "POLARS_MAX_THREADS": "1"}
     if wanted.items() - os.environ.items():
-        command = [sys.executable, "-m", "faults", *sys.argv[1:]]
+        flags = ["-O"] if sys.flags.optimize else []
+        command = [sys.executable, *flags, "-m", "faults", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, **wanted})
     sys.exit(main())

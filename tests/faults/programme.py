@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,8 +60,12 @@ PARTS = {
     for part in [
         Part("simulator", "no write lost, no half revision, runs repeat", 400, 200_000, 20),
         Part("store", "old or new, whole, and the same again succeeds", 400, 2_000, 2),
+        Part("kill", "0 acknowledged lost, 0 unreadable, the same again succeeds", 28, 3_000, 8),
+        Part("kernel", "a failed flush is never acknowledged, all recover", 7, 1_400, 6),
         Part("power", "with fsync, nothing acknowledged is lost", 50, 1_000, 2),
         Part("rot", "detected or harmless, refused by a pull, restored", 500, 100_000, 9),
+        Part("races", "no reader error, no gap, nothing lost", 1, 360, 5),
+        Part("input", "a named error and no byte changed, or exact", 600, 20_000, 3),
         Part("hostile", "a named error, in little memory", 60, 100_000, 5),
     ]
 }
@@ -128,9 +133,9 @@ def run_apart(part: Part, trials: int, seconds: float, workers: int, first: int 
     """Run trials in processes of their own."""
     context = multiprocessing.get_context("spawn")
     begun = time.monotonic()
-    with context.Pool(workers) as pool:
+    with ProcessPoolExecutor(workers, context) as pool:
         shares = [range(first + n, first + trials, workers) for n in range(workers)]
-        outcomes = pool.starmap(run, [(part, share, seconds) for share in shares])
+        outcomes = [f.result() for f in [pool.submit(run, part, s, seconds) for s in shares]]
     whole = Outcome.joined(part, [outcome.told() for outcome in outcomes])
     whole.seconds, whole.skipped = time.monotonic() - begun, outcomes[0].skipped
     return whole
