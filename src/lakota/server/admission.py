@@ -18,8 +18,11 @@ from __future__ import annotations
 import enum
 import json
 import re
+import threading
 import time
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from itertools import pairwise
 
 import pyarrow as pa
@@ -43,13 +46,17 @@ from ..segment import Segment, open_segment
 from ..store.base import Store
 from .limits import Limits
 
-__all__ = ["Kind", "admit", "kind_of"]
+__all__ = ["Admission", "Kind", "kind_of"]
 
 _EDGE = re.compile(
     r"changelog/([0-9a-f]{32})/([0-9a-f]{16}-[0-9a-f]{32})\.([0-9a-f]{16}-[0-9a-f]{32})"
 )
 _PAGE_BYTES = 16 << 20
 _TEXT_BYTES = 1 << 20
+_PROVED = 1_000
+_PROVED_FOR = 10.0
+"""So many states, and for so many seconds, are remembered to be whole: less than any collector
+of garbage waits."""
 _BATCHES = 16
 """Of the largest size that an object may decompress to, one after the other."""
 
@@ -79,19 +86,73 @@ def kind_of(name: str) -> Kind:
     return Kind.REVISION if edge and edge[2] < edge[3] else Kind.OTHER
 
 
-def admit(store: Store, name: str, data: pa.Buffer, limits: Limits) -> bool:
-    """Check what is to be stored under `name`; False if what is there is to stay. Raises
-    `DamagedError` or `FormatError` for what must not be stored."""
-    kind = kind_of(name)
-    if kind is Kind.SEGMENT:
-        _check_segment(data, Digest(str(digest_of(name))), limits)
-    elif kind is Kind.PAGE:
-        _check_page(data, Digest(str(digest_of(name))), limits)
-    elif kind is Kind.HEADER:
-        return _check_header(store, data)
-    elif kind is Kind.REVISION:
-        return _check_revision(store, name, data, limits)
-    return True
+class Admission:
+    """The door of one store. Threads may share it."""
+
+    def __init__(self, store: Store, changelog: Callable[[str], Changelog]) -> None:
+        self._store = store
+        self._changelog = changelog
+        self._objects = Objects(store)
+        self._lock = threading.Lock()
+        self._proved: OrderedDict[Child, tuple[float, Future[None]]] = OrderedDict()
+
+    def admit(self, name: str, data: pa.Buffer, limits: Limits) -> bool:
+        """Check what is to be stored under `name`; False if what is there is to stay. Raises
+        `DamagedError` or `FormatError` for what must not be stored."""
+        kind = kind_of(name)
+        if kind is Kind.SEGMENT:
+            _check_segment(data, Digest(str(digest_of(name))), limits)
+        elif kind is Kind.PAGE:
+            _check_page(data, Digest(str(digest_of(name))), limits)
+        elif kind is Kind.HEADER:
+            return _check_header(self._store, data)
+        elif kind is Kind.REVISION:
+            return self._check_revision(name, data, limits)
+        return True
+
+    def _check_revision(self, name: str, data: pa.Buffer, limits: Limits) -> bool:
+        match = _EDGE.fullmatch(name)
+        if match is None:  # kind_of has seen to it
+            raise DamagedError(f"{name} is no revision")
+        collection, parent, child = match[1], Child(match[2]), Child(match[3])
+        _json(data)
+        decode_document(parent, child, data.to_pybytes())
+        ahead = stamp_of(child) / 1e9 - time.time()
+        if ahead > limits.ahead:
+            raise DamagedError(
+                f"revision {child} is {ahead:,.0f} seconds ahead of the clock of this server, "
+                f"which takes {limits.ahead:,.0f}: set the clock of the machine that wrote it"
+            )
+        if _is_intact(self._store, name, parent, child):
+            return False
+        self._prove(collection, parent, child)
+        return True
+
+    def _prove(self, collection: str, parent: Child, child: Child) -> None:
+        """That all below a state is there. A commit on many heads has many revisions with one
+        child, which come at once: one is looked at, the others wait for it."""
+        now = time.monotonic()
+        with self._lock:
+            at, proof = self._proved.get(child, (0.0, None))
+            mine = proof is None or now - at > _PROVED_FOR
+            if mine:
+                proof = Future()
+                self._proved[child] = now, proof
+                self._proved.move_to_end(child)
+                while len(self._proved) > _PROVED:
+                    self._proved.popitem(last=False)
+        if proof is None or not mine:
+            return proof.result() if proof else None
+        try:
+            known = self._changelog(collection).history().children
+            if child not in known:
+                _check_below(self._objects, _base(known, parent, child), child)
+            proof.set_result(None)
+        except BaseException as error:
+            with self._lock:
+                self._proved.pop(child, None)
+            proof.set_exception(error)
+            raise
 
 
 def _check_header(store: Store, data: pa.Buffer) -> bool:
@@ -181,27 +242,6 @@ def _is_extent(e: Extent) -> bool:
 
 
 # ---- Revisions
-
-
-def _check_revision(store: Store, name: str, data: pa.Buffer, limits: Limits) -> bool:
-    match = _EDGE.fullmatch(name)
-    if match is None:  # kind_of has seen to it
-        raise DamagedError(f"{name} is no revision")
-    collection, parent, child = match[1], Child(match[2]), Child(match[3])
-    _json(data)
-    decode_document(parent, child, data.to_pybytes())
-    ahead = stamp_of(child) / 1e9 - time.time()
-    if ahead > limits.ahead:
-        raise DamagedError(
-            f"revision {child} is {ahead:,.0f} seconds ahead of the clock of this server, which "
-            f"takes {limits.ahead:,.0f}: set the clock of the machine that wrote it"
-        )
-    if _is_intact(store, name, parent, child):
-        return False
-    objects = Objects(store)
-    history = Changelog(store, collection).history()
-    _check_below(objects, _base(history.children, parent, child), child)
-    return True
 
 
 def _is_intact(store: Store, name: str, parent: Child, child: Child) -> bool:

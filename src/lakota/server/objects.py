@@ -18,7 +18,7 @@ from ..objects import digest_of
 from ..segment import open_segment, recode
 from ..store.base import check_folder, check_name
 from ..store.http import ACCEPT_HEADER
-from .admission import Kind, admit, kind_of
+from .admission import Kind, kind_of
 from .calls import Call, Refused
 from .places import Place
 from .tokens import Scope
@@ -212,7 +212,7 @@ def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:
     if kind not in (Kind.HEADER, Kind.OTHER) and not place.exists():
         raise Refused(409, "there is no repo yet: put lakota.json first")
     try:
-        wanted = admit(place.store, name, data, call.service.limits)
+        wanted = place.admission.admit(name, data, call.service.limits)
     except (DamagedError, FormatError) as error:
         kinds = "FormatError" if isinstance(error, FormatError) else "DamagedError"
         raise Refused(422, f"{name} is refused: {error}", kind=kinds) from error

@@ -22,6 +22,7 @@ from ..repo import Repo
 from ..store.base import Store, is_part
 from ..store.local import LocalStore
 from ..store.uri import parse_uri
+from .admission import Admission
 
 __all__ = ["RESERVED", "Place", "Places"]
 
@@ -45,7 +46,9 @@ class Place:
     _changelogs: dict[str, Changelog] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.registry = Changelog(self.store, REGISTRY_ID)
+        self.registry = self.changelog(REGISTRY_ID)
+        self._header = Header(self.store)
+        self.admission = Admission(self.store, self.changelog)
 
     def exists(self) -> bool:
         """Whether it was ever written to."""
@@ -61,12 +64,19 @@ class Place:
 
     def tidy(self, collection: str) -> None:
         """Move old revisions of a collection into archives, as clients cannot do it here."""
-        if Header(self.store).format == 1:
+        if self._header.format == 1:
             return
-        made = Changelog(self.store, collection)
-        changelog = self._changelogs.setdefault(collection, made)
         with suppress(StoreError):  # what is not tidied now will be after a later revision
-            changelog.tidy()
+            self.changelog(collection).tidy()
+
+    def changelog(self, collection: str) -> Changelog:
+        """The changelog of the collection of that id."""
+        found = self._changelogs.get(collection)
+        if found is None:
+            if len(self._changelogs) >= _LISTINGS:
+                self._changelogs.clear()
+            found = self._changelogs.setdefault(collection, Changelog(self.store, collection))
+        return found
 
     def names(self, folder: str, known: str | None) -> tuple[str, list[str] | None]:
         """What is directly in a folder, with an etag; None if it is what the etag `known` says."""
