@@ -39,6 +39,7 @@ from lakota import (
     digest,
     layout,
     page,
+    region,
     segment,
     sync,
 )
@@ -743,8 +744,8 @@ SIZES = (
     {},
     {"fanout": 2},
     {"fanout": 3, "segment": 3, "factor": 2},
-    {"fanout": 2, "segment": 1, "factor": 3, "join": 6, "block": 2},
-    {"fanout": 4, "factor": 2, "join": 5, "block": 4},
+    {"fanout": 2, "segment": 1, "factor": 3, "join": 6, "block": 2, "sparse": 0},
+    {"fanout": 4, "factor": 2, "join": 5, "block": 4, "sparse": 1},
 )
 
 
@@ -755,9 +756,10 @@ def sizes(
     factor: int = compact.FACTOR,
     join: int = compact.JOIN_ROWS,
     block: int = digest.BLOCK,
+    sparse: int = region.LARGE_ROWS,
 ) -> Iterator[None]:
     """Pages of `fanout` rows, segments of `segment`, runs joined by `factor` up to `join` rows,
-    packed batches of `block`."""
+    packed batches of `block`, regions of more than `sparse` rows joined where they are touched."""
     with ExitStack() as stack:
         for module, name, value in (
             (page, "FANOUT", fanout),
@@ -765,6 +767,8 @@ def sizes(
             (compact, "FACTOR", factor),
             (compact, "JOIN_ROWS", join),
             (digest, "BLOCK", block),
+            (region, "LARGE_ROWS", sparse),
+            (region, "SPARSE", 0 if sparse < 2 else region.SPARSE),
             (_SEGMENT, "BLOCK", block),
             (_SEGMENT, "_PACKED_BATCH_ROWS", block),
             (sync, "REVISIONS_AT_ONCE", 3 if fanout == 2 else sync.REVISIONS_AT_ONCE),

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
-from lakota import Repo, Schema
+from lakota import Repo, Schema, region
 from lakota.errors import SchemaError
 from lakota.scan import Scan
 from lakota.types import family, in_polars, parse_type
@@ -144,7 +144,16 @@ def test_every_type_comes_back_as_it_went_in(name: str, codec: str) -> None:
     assert_frame_equal(series.scan().filter(pl.col("t") >= 35).collect(), expected.slice(35))
 
 
+@pytest.fixture(params=["joined", "spliced"])
+def sparse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions are joined whole, or only where layers touch them."""
+    if request.param == "spliced":
+        monkeypatch.setattr(region, "LARGE_ROWS", 0)
+        monkeypatch.setattr(region, "SPARSE", 0)
+
+
 @pytest.mark.parametrize("name", TYPES)
+@pytest.mark.usefixtures("sparse")
 def test_every_type_is_upserted(name: str) -> None:
     table = _table(name, 40)
     series = _collection(name) / "s"
@@ -162,6 +171,7 @@ def test_every_type_is_upserted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
+@pytest.mark.usefixtures("sparse")
 def test_every_type_is_a_cell(name: str) -> None:
     clct = Repo().create_collection(Schema(t="int*", v=name, w="int"), "c")
     series: Any = clct / "s"

@@ -29,6 +29,7 @@ layout page
 manifest
 overlay compact
 patch compare answer
+splice
 region
 moment
 store.base store.parallel

@@ -214,14 +214,14 @@ def _search_key(
 
 def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> int:
     """Where `value` goes among the sorted rows [lo, hi) of a column without nulls."""
-    numbers = _numbers(column)
-    if numbers is not None:
+    found = numbers(column)
+    if found is not None:
         side: Literal["left", "right"] = "right" if right else "left"
-        if numbers.dtype.kind in "iu":
-            limits = np.iinfo(numbers.dtype)
+        if found.dtype.kind in "iu":
+            limits = np.iinfo(found.dtype)
             if not limits.min <= value <= limits.max:  # of a column that was widened since
                 return lo if value < 0 else hi
-        return lo + int(np.searchsorted(numbers[lo:hi], numbers.dtype.type(value), side))
+        return lo + int(np.searchsorted(found[lo:hi], found.dtype.type(value), side))
     while lo < hi:
         middle = (lo + hi) // 2
         probe = physical_values(column.slice(middle, 1))[0]
@@ -232,7 +232,7 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
     return lo
 
 
-def _numbers(column: pa.Array) -> np.ndarray[Any, Any] | None:
+def numbers(column: pa.Array) -> np.ndarray[Any, Any] | None:
     """The buffer of a fixed-width numeric or temporal column as numpy, without a copy."""
     dtype = column.type
     if pat.is_floating(dtype):

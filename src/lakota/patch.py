@@ -25,6 +25,7 @@ NTH = "lakota:nth"
 """A column of a layer: the number of the upsert that the row is of, int64; later ones have greater
 numbers."""
 _SAYS, _WAS = "lakota:says", "lakota:was"
+_FORM, _ROW, _AT = "lakota:form", "lakota:row", "lakota:at:"
 _NEW, _OLD, _SET = "lakota:new:", "lakota:old:", "lakota:set:"
 
 
@@ -158,28 +159,64 @@ def _patch(
         layer.rows.select(
             *keys,
             *(name for name in values if name in layer.carried),
-            *(pl.lit(name in layer.carried).alias(_SET + name) for name in values),
             NTH,
+            pl.lit(form, pl.Int32).alias(_FORM),
             pl.lit(layer.says, pl.Int8).alias(_SAYS),
         )
-        for layer in layers
+        for form, layer in enumerate(layers)
     ]
     schema = base.clear().select(
         *keys,
         *values,
-        *(pl.lit(False).alias(_SET + name) for name in values),
         pl.lit(0, pl.Int64).alias(NTH),
+        pl.lit(0, pl.Int32).alias(_FORM),
         pl.lit(0, pl.Int8).alias(_SAYS),
     )
-    stacked = pl.concat([schema, *rows], how="diagonal").sort(NTH)
-    gone = pl.col(_SAYS) == _GONE
-    # Of a key's rows, those before its last deletion say nothing any more.
-    heard = pl.col(NTH) >= pl.col(NTH).filter(gone).max().fill_null(0)
+    stacked = pl.concat([schema, *rows], how="diagonal").sort(NTH).with_row_index(_ROW).cache()
+    found = _last_rows(stacked, layers, keys, list(_by_form(layers, values)))
+    for at, names in enumerate(_by_form(layers, values).values()):
+        said = stacked.select(pl.col(_ROW).alias(f"{_AT}{at}"), *names)
+        is_set = pl.col(f"{_AT}{at}").is_not_null()
+        found = found.join(said, on=f"{_AT}{at}", how="left").with_columns(
+            is_set.alias(_SET + name) for name in names
+        )
+    return found.select(*keys, *values, *(_SET + name for name in values), NTH, _SAYS)
+
+
+def _by_form(layers: Sequence[Layer], values: Sequence[str]) -> dict[tuple[int, ...], list[str]]:
+    """The columns, by the numbers of the layers that carry them."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for name in values:
+        carriers = tuple(form for form, layer in enumerate(layers) if name in layer.carried)
+        found.setdefault(carriers, []).append(name)
+    return found
+
+
+def _last_rows(
+    stacked: pl.LazyFrame,
+    layers: Sequence[Layer],
+    keys: Sequence[str],
+    forms: Sequence[Sequence[int]],
+) -> pl.LazyFrame:
+    """For each key, and each of `forms`, its last row that layers of these say; `NTH`, `_SAYS`."""
+    gone, row = pl.col(_SAYS) == _GONE, pl.col(_ROW)
+    heard = pl.lit(True)
+    if any(layer.gone for layer in layers):
+        # Of a key's rows, those before its last deletion say nothing any more.
+        heard = row >= pl.when(gone).then(row).max().over(keys).fill_null(0)
+    marked = stacked.select(
+        *keys,
+        _SAYS,
+        gone.alias(NTH),
+        *(
+            pl.when(pl.col(_FORM).is_in(list(carriers)) & heard).then(row).alias(f"{_AT}{at}")
+            for at, carriers in enumerate(forms)
+        ),
+    )
     last = pl.col(_SAYS).last()
-    return stacked.group_by(keys).agg(
-        *(pl.col(n).filter(pl.col(_SET + n) & heard).last() for n in values),
-        *((pl.col(_SET + n) & heard).any() for n in values),
-        gone.any().alias(NTH),
+    return marked.group_by(keys).agg(
+        *(pl.col(f"{_AT}{at}").max() for at in range(len(forms))),
+        pl.col(NTH).any(),
         pl.when(last == _GONE)
         .then(_GONE)
         .when((pl.col(_SAYS) != _CELLS).any())

@@ -24,12 +24,16 @@ from .extent import ERASE, REPLACE, Extent, clusters
 from .interval import Cut, Interval
 from .overlay import ORIGIN, Opener, Slice, first_cut, plan, rows
 from .patch import NTH, Layer, lay_over
+from .splice import find, places, put, spliced, taken
 
 __all__ = ["Over", "Part", "Region", "cuts", "explain", "parts", "schema_of", "settle"]
 
 NEAR_ROWS = 65_536
 """Regions with fewer rows than these between them are one; so many rows of different regions are
 joined together."""
+LARGE_ROWS, SPARSE = 65_536, 4
+"""Of more rows than these, those that layers do not touch are left out of the join, if there are
+so many times as many as the layers have."""
 _PART = "lakota:part"
 
 
@@ -182,12 +186,56 @@ def settle(
     its own, so small regions are joined together."""
     found: list[pa.Table] = []
     together: list[Region] = []
+    whole = any(pat.is_string_view(f.type) or pat.is_binary_view(f.type) for f in schema)
     for region in regions:
+        if not whole and _is_sparse(region):  # pyarrow takes no rows of views
+            found.extend(_settle(together, columns, schema, index, opener) if together else [])
+            found.append(_spliced(region, columns, schema, index, opener))
+            together = []
+            continue
         if together and sum(r.rows for r in together) + region.rows > NEAR_ROWS:
             found.extend(_settle(together, columns, schema, index, opener))
             together = []
         together.append(region)
     return found + (_settle(together, columns, schema, index, opener) if together else [])
+
+
+def _is_sparse(region: Region) -> bool:
+    """Whether upserts lie over a small part of many rows."""
+    rows = sum(map(len, region.base))
+    return rows > LARGE_ROWS and (region.rows - rows) * SPARSE < rows
+
+
+def _spliced(
+    region: Region, columns: Sequence[str], schema: pa.Schema, index: Sequence[str], opener: Opener
+) -> pa.Table:
+    """The rows of a sparse region: those that are touched are joined with the layers, the others
+    stay as they are."""
+    values = [name for name in columns if name not in index]
+    base = rows(region.base, _only(schema, [*index, *values]), opener)
+    keys = base.select(index)
+    layers = [part for over in region.layers for part in over.slices]
+    touched = find(keys, rows(layers, _only(schema, index), opener))
+    source = _Source([], schema, index, opener)
+    own = source.frame(taken(base, touched), 0, 0)
+    plan = _plan([region], own, values, index, source)
+    joined = source.table(plan.collect(), [*index, *values])
+    if joined.select(index).equals(taken(keys, touched)):
+        changed = {*values} if any(over.kind == ERASE for over in region.layers) else {ORIGIN}
+        changed.update(*(over.carried for over in region.layers))
+        found = {
+            name: put(column, touched, joined[name]) if name in changed - {*index} else column
+            for name, column in zip(base.column_names, base.columns, strict=True)
+        }
+    else:
+        before = places(keys, joined.select(index))
+        if before is None:
+            return _settle([region], columns, schema, index, opener)[0]
+        found = {
+            name: spliced(column, touched, before, joined[name])
+            for name, column in zip(base.column_names, base.columns, strict=True)
+        }
+    return pa.table([found[name] for name in columns], schema=_only(schema, columns))
 
 
 def _settle(
@@ -217,7 +265,17 @@ def lazy_plan(
     """The layers of regions laid over their bases. `_PART` numbers the regions."""
     values = [name for name in columns if name not in index]
     bases = [(part, nth, 0) for nth, region in enumerate(regions) for part in region.base]
-    base = source.lazy(bases, [*index, *values])
+    return _plan(regions, source.lazy(bases, [*index, *values]), values, index, source)
+
+
+def _plan(
+    regions: Sequence[Region],
+    base: pl.LazyFrame,
+    values: Sequence[str],
+    index: Sequence[str],
+    source: _Source,
+) -> pl.LazyFrame:
+    """The layers of regions laid over `base`."""
     forms: dict[tuple[tuple[str, ...], bool, bool], list[tuple[Slice, int, int]]] = {}
     for number, region in enumerate(regions):
         for nth, over in enumerate(region.layers):
@@ -247,6 +305,11 @@ class _Source:
         """The rows of slices, each with the number of its region and of its layer."""
         slices = [part for part, _, _ in parts]
         table = rows(slices, pa.schema([self.schema.field(n) for n in names]), self.opener)
+        marks = np.array([(region, layer) for _, region, layer in parts], np.int64).reshape(-1, 2)
+        return self.frame(table, *np.repeat(marks, list(map(len, slices)), axis=0).T)
+
+    def frame(self, table: pa.Table, region: Any, layer: Any) -> pl.LazyFrame:
+        """Rows with the numbers of their regions and layers."""
         first = sum(t.num_rows for t in self.tables)
         self.tables.append(table)
         numbers = pa.array(np.arange(first, first + table.num_rows))
@@ -257,9 +320,9 @@ class _Source:
                 shown.append(to_ordered(column))
             else:
                 shown.append(numbers if proxy is None else column.cast(proxy))
-        marks = np.array([(region, layer) for _, region, layer in parts], np.int64).reshape(-1, 2)
-        spread = np.repeat(marks, list(map(len, slices)), axis=0)
-        shown.extend(map(pa.array, spread.T))
+        marks = np.empty((2, table.num_rows), np.int64)
+        marks[0], marks[1] = region, layer
+        shown.extend(map(pa.array, marks))
         return pl.LazyFrame(pa.table(shown, names=[*table.column_names, _PART, NTH]))
 
     def _is_wide_key(self, name: str, dtype: pa.DataType) -> bool:
