@@ -163,6 +163,17 @@ def test_damage_is_found_and_named(folder: Path) -> None:
     assert len(found["damaged"]) == 1
 
 
+def test_damage_is_mended_from_a_copy(folder: Path) -> None:
+    done("clone", ".lakota", "copy")
+    names = sorted((folder / ".lakota" / "segments").rglob("*.arrow"))
+    names[0].write_bytes(b"")
+    ran = call("check", "--repair", "copy")
+    assert ran.code == 0 and ran.out.startswith("repaired: ") and "all whole" in ran.err
+    names[0].write_bytes(b"")
+    assert call("check", "--give-up").code == 0
+    assert call("check").code == 0
+
+
 def test_what_the_store_cannot_do_exits_with_five(folder: Path) -> None:
     (folder / "a-file").write_text("")
     ran = call("read", "weather/Oslo", "-O", "a-file/rows.csv")

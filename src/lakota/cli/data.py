@@ -252,11 +252,7 @@ def write(
     kv = clct.schema.kind == "kv"
     if (start or stop) and (upsert or kv or column is not None):
         raise InputError("--start and --stop: only what replaces rows of one series has bounds")
-    bounds = {
-        "start": labels.bound(clct.schema, start, what="--start"),
-        "stop": labels.bound(clct.schema, stop, what="--stop"),
-        "closed": closed,
-    }
+    begin, end = _bounds(clct, start, stop)
     with bar(shell, "write"):
         frame = Reading(clct.schema, format, header, null or (), dates or ()).read(file)
         if name is None:
@@ -266,7 +262,8 @@ def write(
         elif upsert or kv:
             made = _upsert(clct / name, frame, only_changes, said)
         else:
-            made = _plain(clct / name).write(frame, **bounds, only_changes=only_changes, **said)
+            how: dict[str, Any] = {"closed": closed, "only_changes": only_changes, **said}
+            made = _plain(clct / name).write(frame, begin, end, **how)
     children = sorted({revision.child for revision in made})
     text = f"wrote {label}: {children[0][:16]}" if children else f"nothing to write to {label}"
     shell.done(text, revisions=children)

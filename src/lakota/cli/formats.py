@@ -179,11 +179,14 @@ class Reading:
 def known_schema(frames: Sequence[Any], index: Sequence[str], left_out: Sequence[str]) -> Schema:
     """The columns that all `frames` have, each of a type that holds them all. Raises
     `FrameError` if they have different columns."""
-    empty = []
+    empty: list[pl.DataFrame] = []
     for found in frames:
         rows = inferred(found) if isinstance(found, pl.DataFrame) else found.schema.empty_table()
         frame = rows if isinstance(rows, pl.DataFrame) else to_polars(rows)
-        empty.append(frame.clear().drop(left_out, strict=False))
+        own = frame.clear().drop(left_out, strict=False)
+        if empty and set(own.columns) == set(empty[0].columns):
+            own = own.select(empty[0].columns)
+        empty.append(own)
     try:
         return Schema.from_frame(pl.concat(empty, how="vertical_relaxed"), list(index))
     except pl.exceptions.PolarsError as error:

@@ -331,13 +331,12 @@ def merge(
         raise InputError("--head: expected one collection")
     made: list[str] = []
     with bar(shell, "merge") as tell:
-        if not names and on_conflict == "latest":  # the registry as well
-            made.extend(revision.child for revision in shell.repo.merge())
-        for clct in told(labels.chosen(shell, names), tell):
+        how: dict[str, Any] = {"on_conflict": on_conflict, "author": author, "message": message}
+        if not names:
+            made.extend(revision.child for revision in shell.repo.merge(**how))
+        for clct in told(labels.chosen(shell, names) if names else [], tell):
             chosen = [labels.revision(clct, head) for head in heads or ()]
-            said: dict[str, Any] = {"author": author, "message": message}
-            new = clct.merge(*chosen, on_conflict=on_conflict, **said)
-            made.extend(revision.child for revision in new)
+            made.extend(revision.child for revision in clct.merge(*chosen, **how))
     children = sorted(set(made))
     text = "merged: " + ", ".join(c[:16] for c in children) if children else "nothing to merge"
     shell.done(text, revisions=children)

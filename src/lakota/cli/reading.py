@@ -149,12 +149,13 @@ def _rows(target: Target, wanted: Wanted) -> pl.LazyFrame:
     """The rows before SQL."""
     bounded = wanted.start is not None or wanted.stop is not None
     if isinstance(target, Collection):
-        if bounded or wanted.provenance:
+        if bounded:
             return _one_by_one(target, wanted)
-        return target.scan(wanted.series, label=_label(target), **wanted.state)
-    if bounded or wanted.provenance:
+        state = {**wanted.state, "provenance": wanted.provenance}
+        return target.scan(wanted.series, label=_label(target), **state)
+    if bounded:
         return target.df(**wanted.range, **wanted.state, provenance=wanted.provenance).lazy()
-    return target.scan(**wanted.state)
+    return target.scan(**wanted.state, provenance=wanted.provenance)
 
 
 def _one_by_one(clct: Collection, wanted: Wanted) -> pl.LazyFrame:

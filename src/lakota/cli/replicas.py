@@ -276,7 +276,8 @@ def status(
     if shell.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
-    print(f"{facts['repo']}: {many(facts['objects'], 'object')}, {size(facts['bytes'])}")
+    where = shell.uri if isinstance(shell.uri, str) else " before ".join(shell.uri)
+    print(f"{where}: {many(facts['objects'], 'object')}, {size(facts['bytes'])}")
     for one in facts["collections"]:
         heads = f"{one['heads']} heads: merge joins them" if one["heads"] > 1 else "1 head"
         print(

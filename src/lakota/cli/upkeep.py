@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
-from . import labels
+from . import labels, remotes
 from .options import CollectionNames, DryRun, Grace
 from .progress import bar, told
 from .replicas import size
@@ -17,20 +17,38 @@ from .shell import DAMAGED, Shell, many, safe
 __all__ = ["check", "defrag", "fold", "gc", "pack", "squash", "trim"]
 
 
-def check(shell: Shell) -> int:
+def check(
+    shell: Shell,
+    repair: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repair",
+            metavar="REMOTE",
+            help="Restore what is damaged from this copy; several may be named.",
+            show_default=False,
+        ),
+    ] = None,
+    give_up: Annotated[
+        bool,
+        typer.Option("--give-up", help="Delete the revisions that are not whole even then."),
+    ] = False,
+) -> int:
     """Read and verify everything; exits with 4 if anything is damaged."""
+    copies = [remotes.opened(shell, name) for name in repair or ()]
     with bar(shell, "check") as tell:
-        report = shell.repo.check(progress=tell)
+        report = shell.repo.check(repair=copies, give_up=give_up, progress=tell)
+    problems = {name: getattr(report, name) for name in ("damaged", "repaired", "given_up")}
+    counts = {name: getattr(report, f"{name}s") for name in ("revision", "page", "segment")}
     if shell.json:
-        facts = {name: getattr(report, name) for name in ("revisions", "pages", "segments")}
-        damaged = [{"name": p.name, "what": p.what} for p in report.damaged]
-        print(json.dumps({**facts, "damaged": damaged, "strays": list(report.strays)}))
+        facts = {f"{name}s": count for name, count in counts.items()}
+        lists = {w: [{"name": p.name, "what": p.what} for p in ps] for w, ps in problems.items()}
+        print(json.dumps({**facts, **lists, "strays": list(report.strays)}, ensure_ascii=False))
         return 0 if report else DAMAGED
-    for problem in report.damaged:
-        print(safe(str(problem)))
+    for what, found in problems.items():
+        for problem in found:
+            print(f"{what.replace('_', ' ')}: {safe(str(problem))}")
     for stray in report.strays:
         shell.say(f"{stray}: none of the repo's; harmless")
-    counts = {"revision": report.revisions, "page": report.pages, "segment": report.segments}
     checked = ", ".join(many(count, what) for what, count in counts.items())
     shell.say(f"{checked}: {f'{len(report.damaged)} damaged' if report.damaged else 'all whole'}")
     return 0 if report else DAMAGED
