@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ import pyarrow as pa
 import pytest
 from fault_kit import SCHEMA, content, intact, numbers, rows, tree
 
-from lakota import Clock, Repo, Schema, SchemaError, sync
+from lakota import (
+    Clock,
+    ClockError,
+    ClockWarning,
+    RangeError,
+    Repo,
+    Schema,
+    SchemaError,
+    sync,
+)
 
 HOUR = 3_600_000_000_000
 
@@ -207,6 +217,62 @@ def test_a_clock_that_is_ahead_does_not_win_over_later_writes() -> None:
     one.pull(two)
     one.merge()
     assert rows(series) == [(n, n + 4.2) for n in range(3)]
+
+
+def far_ahead(days: float) -> tuple[Repo, Repo, Wall]:
+    """A repo whose clock is so many days ahead, one whose clock is right, and that clock."""
+    right = Wall(time.time_ns())
+    ahead = repo_at(Wall(right.now + int(days * 24) * HOUR))
+    (ahead.create_collection(SCHEMA, "c") / "s").write(numbers(0, 3))
+    return ahead, repo_at(right), right
+
+
+def test_a_revision_of_more_than_a_day_ahead_is_taken_with_a_warning() -> None:
+    ahead, repo, _ = far_ahead(2)
+    with pytest.warns(ClockWarning, match="ahead of the clock"):
+        repo.pull(ahead)
+    with pytest.warns(ClockWarning):
+        (repo / "c" / "s").write(numbers(0, 3, 0.5))
+    assert rows(repo / "c" / "s") == [(n, n + 0.5) for n in range(3)]
+    ahead, repo, _ = far_ahead(0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        repo.pull(ahead)
+        (repo / "c" / "s").write(numbers(0, 3, 0.5))
+
+
+@pytest.mark.parametrize("label", [(), ("c",)])
+def test_a_revision_of_more_than_max_ahead_is_refused_and_nothing_changes(
+    tmp_path: Path, label: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, _, wall = far_ahead(0.5)
+    wary = Repo(tmp_path, clock=Clock(now=wall), max_ahead=3600)
+    (wary.create_collection(SCHEMA, "own") / "s").write(numbers(0, 3))
+    before = tree(tmp_path)
+    for act in (lambda: wary.pull(ahead, *label), lambda: ahead.push(wary, *label)):
+        with pytest.raises(ClockError, match="max_ahead is 3,600"):
+            act()
+        assert tree(tmp_path) == before
+    bold = Repo(tmp_path, clock=Clock(now=wall))
+    bold.pull(ahead, *label)
+    before = tree(tmp_path)
+    for act in (
+        lambda: (wary / "c" / "s").write(numbers(0, 3)),
+        lambda: (wary / "c").rename("s", "t"),
+        lambda: (wary / "c").pull(ahead / "c") or (wary / "c" / "s").delete(),
+    ):
+        with pytest.raises(ClockError):
+            act()
+        assert tree(tmp_path) == before
+    now = time.time_ns() + 12 * HOUR
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    (wary / "c" / "s").write(numbers(0, 3, 0.5))  # the time has come
+
+
+@pytest.mark.parametrize("odd", [-1, "1", True, float("nan")])
+def test_max_ahead_is_a_number_of_seconds(odd: Any) -> None:
+    with pytest.raises(RangeError, match="max_ahead"):
+        Repo(max_ahead=odd)
 
 
 def test_on_one_store_the_later_of_two_machines_wins_however_their_clocks_differ() -> None:

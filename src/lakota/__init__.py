@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .collection import Collection
     from .errors import (
         AlreadyExistsError,
+        ClockError,
+        ClockWarning,
         ConflictError,
         DamagedError,
         FormatError,
@@ -64,6 +66,8 @@ __all__ = [
     "AlreadyExistsError",
     "Changelog",
     "Clock",
+    "ClockError",
+    "ClockWarning",
     "Collection",
     "ConflictError",
     "DamagedError",
@@ -96,5 +100,5 @@ _HOMES = {
     "Revision": "changelog",
     "Schema": "schema",
     "Series": "series",
-    **{name: "errors" for name in __all__ if name.endswith("Error")},
+    **{name: "errors" for name in __all__ if name.endswith(("Error", "Warning"))},
 }

@@ -80,12 +80,12 @@ def check_count(what: str, value: object, *, least: int = 0, of: str = "rows") -
     return int(value)
 
 
-def check_grace(grace: Any) -> float:
-    """A grace period in seconds, 0 or more. Raises `RangeError`."""
+def check_grace(grace: Any, name: str = "grace") -> float:
+    """A length of time in seconds, 0 or more. Raises `RangeError`."""
     number = isinstance(grace, (int, float, np.integer, np.floating))
     seconds = grace if number and not isinstance(grace, bool) else -1
     if not seconds >= 0:  # of NaN not true either
-        raise RangeError(f"grace={grace!r}: expected a number of seconds, 0 or more")
+        raise RangeError(f"{name}={grace!r}: expected a number of seconds, 0 or more")
     return float(seconds) if seconds < LONG else LONG
 
 

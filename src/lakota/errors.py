@@ -14,6 +14,7 @@ LakotaError
 │   ├── AlreadyExistsError             the label is taken
 │   └── ConflictError                  two sides changed the same keys, and this is not wanted
 ├── NotFoundError (KeyError)           a collection, revision or column that is not there
+├── ClockError (ValueError)            a stamp further ahead than max_ahead allows
 ├── StoreError (OSError)               the store failed: disk full, no permission, ...
 │   ├── ObjectMissingError (FileNotFoundError)   the store has no object of that name
 │   └── UnavailableError (ConnectionError)        no answer, or asked to slow down: try again
@@ -27,6 +28,8 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyExistsError",
+    "ClockError",
+    "ClockWarning",
     "ConflictError",
     "DamagedError",
     "FormatError",
@@ -83,6 +86,15 @@ class NotFoundError(LakotaError, KeyError):
     def __str__(self) -> str:
         # KeyError shows the repr of its argument, which garbles a sentence.
         return str(self.args[0]) if self.args else ""
+
+
+class ClockError(LakotaError, ValueError):
+    """A revision is stamped further in the future than `Repo(max_ahead=)` allows. Nothing was
+    changed."""
+
+
+class ClockWarning(UserWarning):
+    """A revision is stamped more than a day in the future."""
 
 
 class StoreError(LakotaError, OSError):

@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 from . import gc, maintain
 from .bounds import check_grace, check_label
 from .bundle import Known, known_at, known_of, write_bundle
-from .changelog import Changelog, Child, Revision
+from .changelog import Changelog, Child, Revision, stamp_of
 from .check import Problem, Report, inspect, strays
 from .choose import check_choice, refuse_conflicts
 from .clock import CLOCK, Clock
@@ -78,6 +78,9 @@ class Repo:
         and is several times faster for small writes.
     clock
         Where stamps come from; give one to import a history under its own times.
+    max_ahead
+        Seconds. Refuses with `ClockError` to take over, or to write on, a revision stamped so far
+        ahead of the clock. By default, one of more than a day gives a `ClockWarning`.
     verify
         False trusts what is read. Pages are always verified.
     storage_options
@@ -100,6 +103,7 @@ class Repo:
         clock: Clock | None = None,
         verify: bool = True,
         storage_options: StorageOptions | None = None,
+        max_ahead: float | None = None,
     ) -> None:
         self.store = _open_store(uri, durability, storage_options)
         self.codec = ("packed" if self.store.remote else "plain") if codec is None else codec
@@ -108,6 +112,7 @@ class Repo:
         self.clock = CLOCK if clock is None else clock
         if not isinstance(self.clock, Clock):
             raise InputError(f"clock={clock!r}: expected a Clock, such as Clock(now=...)")
+        self._max_ahead = None if max_ahead is None else check_grace(max_ahead, "max_ahead")
         self._header = Header(self.store)
         self._objects = Objects(self.store, self._header, verify=verify)
         self._changelogs: dict[str, Changelog] = {}
@@ -247,6 +252,7 @@ class Repo:
             entry.id: self._join_schemas(source, label, entry) for label, entry in chosen.items()
         }
         self._check_needs(source, chosen)
+        self._check_ahead(source, columns)
         if chosen or source._registry.site.changelog.heads():
             self._header.prepare()
         names = {entry.id: label for label, entry in chosen.items()}
@@ -347,6 +353,16 @@ class Repo:
                 f"collection {label!r} has another schema on the other side: {error}; nothing was "
                 "copied: rename one of them, or clone it into the other's schema"
             ) from error
+
+    def _check_ahead(self, source: Repo, columns: Mapping[str, Schema]) -> None:
+        """Refuse what is stamped too far in the future, before anything is copied."""
+        if self._max_ahead is None:
+            return
+        pairs = [(repo._site(i, e, e) for repo in (self, source)) for i, e in columns.items()]
+        for target, origin in [*pairs, (self._registry.site, source._registry.site)]:
+            new = set(origin.changelog.heads()) - target.changelog.history().children
+            if new:
+                target.check_ahead(stamp_of(max(new)))
 
     def _adopt(self, source: Repo, chosen: dict[str, Entry]) -> None:
         """Take over the registry rows of some collections only."""
@@ -479,7 +495,16 @@ class Repo:
             # Of two threads that get here at once, both go on with the same.
             made = Changelog(self.store, collection_id)
             changelog = self._changelogs.setdefault(collection_id, made)
-        return Site(self._objects, changelog, shown.stored, self.clock, self.codec, shown, ever)
+        return Site(
+            self._objects,
+            changelog,
+            shown.stored,
+            self.clock,
+            self.codec,
+            shown,
+            ever,
+            self._max_ahead,
+        )
 
     def _find(self, collection_id: str) -> Site:
         """The collection as it is now: a stat of the registry if nothing changed."""

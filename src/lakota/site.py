@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from .changelog import Changelog, Child, root_of
 from .clock import Clock
 from .digest import Digest
+from .errors import ClockError, ClockWarning
 from .manifest import EMPTY, Manifest, join
 from .objects import Objects
 from .page import Page
 from .schema import Schema
 
 __all__ = ["Joined", "Site"]
+
+AHEAD = 86_400.0
+"""Seconds that a stamp may be ahead of the clock without a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,35 @@ class Site:
     stored names exist."""
     ever: Schema
     """The columns that segments may hold: `schema` and those that were dropped."""
+
+    max_ahead: float | None = None
+    """Seconds that a stamp may be ahead of the clock; None only warns."""
+
+    def observe(self, stamp: int) -> None:
+        """Let the clock know of a stamp that is built upon or taken over. Warns of one that is
+        more than a day ahead; raises `ClockError` if it is more than `max_ahead`."""
+        self.check_ahead(stamp)
+        self.clock.observe(stamp)
+
+    def check_ahead(self, stamp: int) -> None:
+        """The same, but the clock is not told."""
+        # The machine's clock: one that stamps an imported history is not asked.
+        ahead = (stamp - time.time_ns()) / 1e9
+        if ahead <= (AHEAD if self.max_ahead is None else min(AHEAD, self.max_ahead)):
+            return
+        at = datetime.fromtimestamp(stamp // 1_000_000_000, UTC).isoformat()
+        said = f"a revision is stamped {at}, ahead of the clock of this machine"
+        if self.max_ahead is not None and ahead > self.max_ahead:
+            raise ClockError(
+                f"{said} by {ahead:,.0f} seconds, and max_ahead is {self.max_ahead:,.0f}: set the "
+                "clock that is wrong, and see changelog.log() for the revision; nothing was changed"
+            )
+        warnings.warn(
+            f"{said}: whatever is written now is stamped later than that, and reads as of a "
+            "time before do not see it; Repo(..., max_ahead=seconds) refuses such revisions",
+            ClockWarning,
+            stacklevel=2,
+        )
 
     @property
     def index(self) -> list[pa.Field]:

@@ -75,7 +75,7 @@ def _pull(
         _missing(have, offered, target.changelog.trimmed(), shallow), key=lambda e: (e[1], e[0])
     )
     if wanted:
-        target.clock.observe(stamp_of(wanted[-1][1]))
+        target.observe(stamp_of(wanted[-1][1]))
     present = {child for _, child in have.edges}
     done: set[Digest] = set()
     # Of many revisions, all but the latest go into archives at once.

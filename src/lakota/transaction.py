@@ -118,7 +118,7 @@ def _commit(
 ) -> list[Revision]:
     _freshen(site, writes)
     if heads:
-        site.clock.observe(stamp_of(max(heads)))
+        site.observe(stamp_of(max(heads)))
     joined = site.joined(heads)
     if narrow is not None:
         writes = narrow(joined.manifest, writes)
@@ -178,7 +178,7 @@ def rename(
     }
     with site.changelog.writing():
         heads = site.changelog.heads()
-        site.clock.observe(stamp_of(heads[-1]))
+        site.observe(stamp_of(heads[-1]))
         joined = site.joined(heads)
         found = [e for e in joined.manifest.select(old) if e.length]
         # The given writes keep their order: upserts lie over what was there before them.
