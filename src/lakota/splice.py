@@ -41,7 +41,8 @@ def find(keys: pa.Table, wanted: pa.Table) -> Rows:
         )
         found = left.with_row_index("row").join(right, on=left.columns, how="semi").sort("row")
         return found["row"].to_numpy().astype(np.int64)
-    sought = np.unique(sought)
+    sought = np.sort(sought, kind="stable")  # of few sorted runs, mostly
+    sought = sought[np.append(True, sought[1:] != sought[:-1])]
     first = np.searchsorted(sorted_keys, sought, "left")
     counts = np.searchsorted(sorted_keys, sought, "right") - first
     starts = np.repeat(first - np.cumsum(counts) + counts, counts)
@@ -123,11 +124,10 @@ def spliced(
 def _shares(column: pa.ChunkedArray, at: Rows) -> Iterator[tuple[pa.Array, Rows, int, int]]:
     """Each chunk, which of the rows `at` lie in it, as numbers of its own, how many of them came
     before, and how many rows."""
-    offset = 0
-    for chunk in column.chunks:
-        first, last = np.searchsorted(at, (offset, offset + len(chunk)), "left").tolist()
-        yield chunk, at[first:last] - offset, first, offset
-        offset += len(chunk)
+    offsets = np.cumsum([0, *map(len, column.chunks)])
+    cuts = np.searchsorted(at, offsets, "left").tolist()
+    for nth, (chunk, offset) in enumerate(zip(column.chunks, offsets.tolist(), strict=False)):
+        yield chunk, at[cuts[nth] : cuts[nth + 1]] - offset, cuts[nth], offset
 
 
 def _whole(values: pa.ChunkedArray) -> pa.Array:
