@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -249,6 +252,75 @@ def test_a_read_of_what_was_read_before_takes_one_round_of_listings() -> None:
         assert {r.method for r in store.requests} == {"list"}
         assert len(store.requests) == 2
         assert store.rounds() == 1
+
+
+@pytest.mark.parametrize("count", [1_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_a_cold_read_is_a_listing_a_round_for_each_level_of_pages_and_one_for_rows(
+    count: int,
+) -> None:
+    store = slow(MemoryStore())
+    clct = Repo(store.inner).create_collection(SCHEMA, "c")
+    labels = np.repeat([f"series {n:06}" for n in range(count)], 5)
+    keys = np.tile(np.arange(5), count)
+    clct.write(pa.table({"label": labels, "n": keys, "x": keys / 4}), "label")
+    levels = clct._ledger.state().page().level + 1
+    repo = Repo(store)
+    time.sleep(5 * LATENCY)  # so that what was begun when it was opened is done
+    store.clear()
+    assert len(rows(repo / "c" / f"series {count // 2:06}")) == 5
+    assert store.rounds() <= levels + 2
+    assert levels <= 4
+
+
+def test_a_cold_read_through_a_warm_cache_is_only_listings(tmp_path: Path) -> None:
+    store = slow(MemoryStore())
+    (Repo(store.inner).create_collection(SCHEMA, "c") / "s").write(numbers(0, 100))
+    for turn in range(2):
+        repo = Repo([tmp_path, store])
+        time.sleep(5 * LATENCY)
+        store.clear()
+        assert len(rows(repo / "c" / "s")) == 100
+        if turn:
+            assert {r.method for r in store.requests} == {"list"}
+            assert store.rounds() <= 2
+
+
+def test_what_is_renamed_or_deleted_is_found_under_its_label_only() -> None:
+    store = far()
+    repo = Repo(store)
+    for label in ("a", "b"):
+        (repo.create_collection(SCHEMA, label) / "s").write(numbers(0, ord(label)))
+    repo.rename("a", "c")
+    repo.rename("b", "a")
+    again = Repo(store)
+    assert len(rows(again / "a" / "s")) == ord("b")
+    assert len(rows(again / "c" / "s")) == ord("a")
+    for wrong in ("b", "d"):
+        with pytest.raises(NotFoundError, match="no collection"):
+            again.collection(wrong)
+    again.delete("a")
+    with pytest.raises(NotFoundError, match="no collection"):
+        repo.collection("a")
+    fresh = Repo(store).create_collection(SCHEMA, "a") / "s"
+    assert rows(fresh) == []
+
+
+def test_threads_that_want_one_object_fetch_it_once() -> None:
+    store = slow(MemoryStore())
+    (Repo(store.inner).create_collection(SCHEMA, "c") / "s").write(numbers(0, 100))
+    clct = Repo(store) / "c"
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(len(rows(clct / "s")))) for _ in range(8)
+    ]
+    store.clear()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [100] * 8
+    names = [r.name for r in store.requests if r.method != "list"]
+    assert len(names) == len(set(names))
 
 
 def test_a_commit_is_two_rounds_after_the_looks() -> None:

@@ -24,7 +24,7 @@ from .fold import folds
 from .frames import check_polars
 from .interval import EVERYTHING
 from .ledger import Batch, Ledger
-from .look import Looker, one_look, one_look_first
+from .look import Look, Looker, one_look, one_look_first
 from .manifest import Manifest
 from .moment import child_of, nanoseconds
 from .progress import Progress, check_progress
@@ -47,13 +47,18 @@ class Collection:
     """Series of one schema. Made by `repo.create_collection` and `repo.collection`."""
 
     def __init__(
-        self, label: str, collection_id: str, site: Callable[[], Site], registry: Registry
+        self,
+        label: str,
+        collection_id: str,
+        site: Callable[[], Site],
+        registry: Registry,
+        last: Look | None = None,
     ) -> None:
         self.label = label
         self.id = collection_id
         self._registry = registry
         self._tags = Tags(registry, collection_id)
-        self._ledger = Ledger(site, self._tags.all)
+        self._ledger = Ledger(site, self._tags.all, last)
 
     @property
     def schema(self) -> Schema:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from .changelog import Child, Revision
 from .errors import NotFoundError, RangeError
-from .look import Looker
+from .look import Look, Looker
 from .manifest import Manifest
 from .moment import child_of, is_name, nanoseconds, through
 from .narrow import narrowed
@@ -48,11 +48,17 @@ class Ledger:
     """States and writes of one collection.
 
     `find` gives the site as it is now, with today's schema; it raises `NotFoundError` once the
-    collection was deleted. `tags` gives the revisions that have names.
+    collection was deleted. `tags` gives the revisions that have names. `last` is what was seen of
+    it before, if anything.
     """
 
-    def __init__(self, find: Callable[[], Site], tags: Callable[[], Mapping[str, str]]) -> None:
-        self.looker = Looker(find)
+    def __init__(
+        self,
+        find: Callable[[], Site],
+        tags: Callable[[], Mapping[str, str]],
+        last: Look | None = None,
+    ) -> None:
+        self.looker = Looker(find, last)
         self._tags = tags
 
     @property

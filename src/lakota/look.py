@@ -45,9 +45,9 @@ _OPEN: ContextVar[dict[int, Look]] = ContextVar("lakota_open_looks")
 class Looker:
     """Takes looks at one collection, which `find` finds."""
 
-    def __init__(self, find: Callable[[], Site]) -> None:
+    def __init__(self, find: Callable[[], Site], last: Look | None = None) -> None:
         self._find = find
-        self._last: Look | None = None
+        self._last = last
 
     @property
     def site(self) -> Site:
@@ -78,7 +78,7 @@ class Looker:
         last = self._last
         if self._open is not None or (last is not None and not last.site.objects.store.remote):
             return act()
-        if last is None:
+        if last is None or last.history is None:
             fresh = self._fresh()
         else:
             coming = aside(self._fresh)

@@ -10,6 +10,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
 from .readahead import Readahead
 from .segment import Segment, open_segment
 from .store.base import Store
-from .store.parallel import at_once
+from .store.parallel import at_once, is_busy
 
 __all__ = ["MissingObjectError", "Objects", "digest_of", "page_name", "segment_name"]
 
@@ -75,10 +76,12 @@ class Objects:
         self.store = store
         self.header = header or Header(store)
         self.verify = verify
-        self._pages: _Cache[Page] = _Cache(PAGES_KEPT)
+        self._pages: _Cache[Page] = _Cache(PAGES_KEPT, shared=store.remote)
         self._readahead = Readahead()
         limit = BYTES_KEPT if store.remote else None
-        self._segments: _Cache[Segment] = _Cache(SEGMENTS_KEPT, lambda s: s.data.size, limit)
+        self._segments: _Cache[Segment] = _Cache(
+            SEGMENTS_KEPT, lambda s: s.data.size, limit, shared=store.remote
+        )
 
     def page(self, digest: Digest) -> Page:
         """The page of that name; raises `DamagedError` if it is missing or damaged."""
@@ -183,11 +186,20 @@ class Objects:
 
 
 class _Cache(Generic[T]):
-    """The `size` most recently used values, and at most `limit` of what `weight` gives them."""
+    """The `size` most recently used values, and at most `limit` of what `weight` gives them.
+
+    `shared`: of several threads that want one value at once, one makes it and the others wait."""
 
     def __init__(
-        self, size: int, weight: Callable[[T], int] | None = None, limit: int | None = None
+        self,
+        size: int,
+        weight: Callable[[T], int] | None = None,
+        limit: int | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
+        self._shared = shared
+        self._making: dict[Digest, Future[T]] = {}
         self._size = size
         self._weight = weight if limit is not None else None
         self._limit = limit or 0
@@ -200,9 +212,27 @@ class _Cache(Generic[T]):
             if key in self._items:
                 self._items.move_to_end(key)
                 return self._items[key]
-        value = make(key)
-        self.set(key, value)
-        return value
+            made = self._making.get(key)
+            mine = made is None or is_busy()
+            if made is None and self._shared:
+                made = self._making[key] = Future()
+            elif mine or made is None:
+                made = Future()
+        return self._make(key, make, made) if mine else made.result()
+
+    def _make(self, key: Digest, make: Callable[[Digest], T], made: Future[T]) -> T:
+        try:
+            value = make(key)
+            self.set(key, value)
+            made.set_result(value)
+            return value
+        except BaseException as error:
+            made.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                if self._making.get(key) is made:
+                    del self._making[key]
 
     def set(self, key: Digest, value: T) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ collection, and one that is made again after its deletion starts empty.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,7 +25,7 @@ import xxhash
 from .bounds import interval_of
 from .cast import to_table
 from .digest import Digest
-from .errors import NotFoundError
+from .errors import LakotaError, NotFoundError
 from .evolution import Fact, What, evolve
 from .extent import NOWHERE, UPSERT, Extent
 from .manifest import Manifest
@@ -33,7 +34,7 @@ from .schema import Schema
 from .site import Site
 from .transaction import Write, commit
 
-__all__ = ["REGISTRY_ID", "SCHEMA", "Entry", "Registry"]
+__all__ = ["REGISTRY_ID", "SCHEMA", "Entry", "Registry", "first_id"]
 
 REGISTRY_ID = "0" * 32
 SCHEMA = Schema.kv(id="str*", label="str", schema="str", settings="str")
@@ -93,10 +94,12 @@ class Registry:
         self._load()
         return self._facts.get(collection_id, [])
 
-    def schemas(self, collection_id: str) -> tuple[Schema, Schema]:
-        """The columns of a collection as they are now, and all that it ever had, under their
-        stored names. Raises `NotFoundError` if it was deleted."""
-        self._load()
+    def schemas(self, collection_id: str, *, fresh: bool = True) -> tuple[Schema, Schema]:
+        """The columns of a collection as they are now, or without `fresh` as they were at the last
+        look, and all that it ever had, under their stored names. Raises `NotFoundError` if it was
+        deleted."""
+        if fresh:
+            self._load()
         if collection_id in self._deleted or collection_id not in self._known:
             raise NotFoundError(
                 f"the collection of id {collection_id} is not here any more: it was deleted"
@@ -165,10 +168,24 @@ class Registry:
 
     def _prove(self, manifest: Manifest) -> None:
         """Verify every row, once: as pages, they decide what is visible. Raises `DamagedError`."""
-        for digest in {Digest(e.segment.hex()) for e in manifest.extents() if e.segment != NOWHERE}:
+        for digest in self._fetch(manifest):
             if digest not in self._proved:
                 self.site.objects.segment(digest).check()
                 self._proved.add(digest)
+
+    def _fetch(self, manifest: Manifest) -> set[Digest]:
+        """Have all segments at hand, from a remote store all at once."""
+        objects = self.site.objects
+        found = {Digest(e.segment.hex()) for e in manifest.extents() if e.segment != NOWHERE}
+        if objects.store.remote:
+            opened = objects.open_all(found)
+            objects.expect({name: [(0, each.num_rows)] for name, each in opened.items()})
+        return found
+
+    def warm(self) -> None:
+        """Have at hand what the first look will need. Raises nothing: the look itself will."""
+        with suppress(LakotaError, OSError):
+            self._fetch(self.site.joined(self.site.changelog.heads()).manifest)
 
     def _entries(self, extents: Sequence[Extent]) -> dict[str, Entry]:
         opener = self.site.objects.segment
@@ -194,8 +211,13 @@ def _live(known: Mapping[str, Entry], deleted: Container[str]) -> dict[str, Entr
     return dict(sorted(found.items()))
 
 
+def first_id(label: str) -> str:
+    """The id of the first collection that is made with a label."""
+    return xxhash.xxh3_128_hexdigest(label.encode())
+
+
 def _new_id(label: str, taken: Container[str]) -> str:
-    found = xxhash.xxh3_128_hexdigest(label.encode())
+    found = first_id(label)
     while found in taken:
         found = xxhash.xxh3_128_hexdigest(f"{label}\0{found}".encode())
     return found

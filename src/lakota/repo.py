@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 from . import gc, maintain
 from .bounds import check_grace, check_label
 from .bundle import Known, known_at, known_of, write_bundle
-from .changelog import Changelog, Child, Revision, stamp_of
+from .changelog import Changelog, Child, Revision, root_of, stamp_of
 from .check import Problem, Report, inspect, strays
 from .choose import check_choice, refuse_conflicts
 from .clock import CLOCK, Clock
@@ -29,11 +29,13 @@ from .errors import (
 )
 from .evolution import evolve, join_facts
 from .header import HEADER, Header
+from .history import History
+from .look import Look
 from .merge import merge
 from .moment import nanoseconds
 from .objects import Objects
 from .progress import Progress, check_progress, labelled
-from .registry import REGISTRY_ID, SCHEMA, Entry, Registry
+from .registry import REGISTRY_ID, SCHEMA, Entry, Registry, first_id
 from .repair import give_up_broken, mend
 from .schema import Schema
 from .site import Site
@@ -48,6 +50,7 @@ from .store import (
     parse_uri,
 )
 from .store.bundle import BundleStore
+from .store.parallel import aside
 from .sync import pull
 from .tags import Tags
 from .transaction import check_about
@@ -118,6 +121,8 @@ class Repo:
         self._changelogs: dict[str, Changelog] = {}
         self._sites: dict[str, Site] = {}
         self._registry = Registry(self._site(REGISTRY_ID, SCHEMA, SCHEMA))
+        if self.store.remote:
+            aside(self._registry.warm)
         _ = self._header.format  # refuses what this release cannot read
 
     def __repr__(self) -> str:
@@ -152,7 +157,17 @@ class Repo:
 
     def collection(self, label: str) -> Collection:
         """The collection of that label; raises `NotFoundError`, naming those there are."""
-        return self._open(label, self._entry(label))
+        if not self.store.remote or not isinstance(label, str):
+            return self._open(label, self._entry(label))
+        # Mostly it never had another label: then its id is known, and what will be read first is
+        # on its way while the registry is.
+        likely = self._changelog(first_id(label))
+        coming = aside(likely.history)
+        aside(lambda: self._warm(coming.result()))
+        entry = self._entry(label)
+        if entry.id != first_id(label):
+            return self._open(label, entry)
+        return self._open(label, entry, coming.result())
 
     def __truediv__(self, label: str) -> Collection:
         return self.collection(label)
@@ -489,12 +504,22 @@ class Repo:
 
     # ---- Inside
 
-    def _site(self, collection_id: str, shown: Schema, ever: Schema) -> Site:
+    def _changelog(self, collection_id: str) -> Changelog:
         changelog = self._changelogs.get(collection_id)
         if changelog is None:
             # Of two threads that get here at once, both go on with the same.
             made = Changelog(self.store, collection_id)
             changelog = self._changelogs.setdefault(collection_id, made)
+        return changelog
+
+    def _warm(self, history: History) -> None:
+        """Have the first page of the newest head at hand. Raises nothing: whoever reads it will."""
+        with suppress(LakotaError, OSError):
+            for head in history.heads[-1:]:
+                self._objects.page(root_of(head))
+
+    def _site(self, collection_id: str, shown: Schema, ever: Schema) -> Site:
+        changelog = self._changelog(collection_id)
         return Site(
             self._objects,
             changelog,
@@ -506,16 +531,18 @@ class Repo:
             self._max_ahead,
         )
 
-    def _find(self, collection_id: str) -> Site:
-        """The collection as it is now: a stat of the registry if nothing changed."""
-        shown, ever = self._registry.schemas(collection_id)
+    def _find(self, collection_id: str, *, fresh: bool = True) -> Site:
+        """The collection as it is now: a stat of the registry if nothing changed. Without `fresh`:
+        as it was when the registry was last looked at."""
+        shown, ever = self._registry.schemas(collection_id, fresh=fresh)
         site = self._sites.get(collection_id)
         if site is None or site.shown is not shown:
             site = self._sites[collection_id] = self._site(collection_id, shown, ever)
         return site
 
-    def _open(self, label: str, entry: Entry) -> Collection:
-        return Collection(label, entry.id, partial(self._find, entry.id), self._registry)
+    def _open(self, label: str, entry: Entry, history: History | None = None) -> Collection:
+        last = Look(self._find(entry.id, fresh=False), history) if self.store.remote else None
+        return Collection(label, entry.id, partial(self._find, entry.id), self._registry, last)
 
     def _entry(self, label: str) -> Entry:
         live = self._registry.live()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["REQUESTS", "aside", "at_once"]
+__all__ = ["REQUESTS", "aside", "at_once", "is_busy"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,7 +25,7 @@ def at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     [1, 2, 3]
     """
     everything = [*items]
-    if len(everything) < 2 or getattr(_here, "busy", False):
+    if len(everything) < 2 or is_busy():
         return [function(item) for item in everything]
     *others, last = everything
     running: list[Future[R]] = []
@@ -50,6 +50,11 @@ def at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         if failure is not None:
             raise failure
     return [*(future.result() for future in running), final]
+
+
+def is_busy() -> bool:
+    """Whether this thread is one of those that others may be waiting for."""
+    return getattr(_here, "busy", False)
 
 
 def aside(function: Callable[[], R]) -> Future[R]:
