@@ -278,7 +278,8 @@ def _use(cache: str, repo: str, number: int) -> None:
         opened = Repo([FolderCache(cache, 40_000), store])
         label = f"s{number}"
         (opened / "c" / label).write(numbers(turn * 100, turn * 100 + 100))
-        assert len(rows(opened / "c" / label)) == turn * 100 + 100
+        # The others write at the same time: the newest head may be one of theirs.
+        assert len((opened / "c" / label).df(merged=True)) == turn * 100 + 100
 
 
 def test_processes_share_a_folder(tmp_path: Path) -> None:

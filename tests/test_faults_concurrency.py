@@ -77,20 +77,19 @@ def create(folder: str, n: int) -> None:
 def test_a_collection_that_two_create_at_one_moment_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if the other one comes between a look whether it is there and the choice of its id."""
+    """The other one comes between the look whether it is there and the commit."""
     one, two = Repo(tmp_path), Repo(tmp_path)
-    load, looks = one._registry._load, 0
+    put, puts = one._registry.put, 0
 
-    def meddled() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 2:
-            (two.create_collection(SCHEMA, "c") / "s").write(numbers(0, 3))
-        load()
+    def meddled(entries: Any, message: str) -> None:
+        nonlocal puts
+        puts += 1
+        (two.create_collection(SCHEMA, "c") / "s").write(numbers(0, 3))
+        put(entries, message)
 
-    monkeypatch.setattr(one._registry, "_load", meddled)
+    monkeypatch.setattr(one._registry, "put", meddled)
     clct = one.create_collection(SCHEMA, "c", raise_if_exists=False)
-    assert looks > 2
+    assert puts == 1
     assert clct.id == (two / "c").id
     one.merge()
     assert content(one) == {"c": {"s": [(n, float(n)) for n in range(3)]}}
