@@ -289,6 +289,7 @@ def test_a_column_is_a_sequence(values: Any) -> None:
         ("data.parquet", "found str"),
         (np.zeros((2, 2)), "found ndarray"),
         (pl.Series([1, 2]), "cannot read Series as a table"),
+        (pl.DataFrame({"timestamp": [], "value\0": []}), "the name has a NUL"),
         (
             pl.DataFrame({"timestamp": ["2020-01-01"], "value": pl.Series([1], dtype=pl.Int128)}),
             "column 'value': found Int128",

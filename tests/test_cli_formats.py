@@ -218,6 +218,18 @@ def test_nested_columns_are_refused_where_they_cannot_be_kept(format: str, repo:
         assert (clct / "back").df().equals((clct / "s").df())
 
 
+@pytest.mark.parametrize(
+    "format", ["csv", "tsv", "ndjson", "json", "parquet", "arrow", "arrows", "xlsx", "any"]
+)
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff\xfe\0,\x01\n", b"PAR1", b"{"])
+def test_what_is_no_such_file_is_refused(format: str, data: bytes, repo: Repo) -> None:
+    found = [] if format == "any" else ["-f", format]
+    for words in (["write", "c/new"], ["import", "-", "-c", "new", "--index", "n", "--label", "l"]):
+        ran = call(*words, *(["-"] if words[0] == "write" else []), *found, stdin=data)
+        assert ran.code == 2 and ran.err.count("\n") == 1, ran.err
+    assert "new" not in repo.ls() and not repo / "c" / "new"
+
+
 def test_columns_by_place_and_text_that_is_no_value(repo: Repo) -> None:
     clct = repo.create_collection(Schema(n="int*", s="str", x="float"), "d")
     done("write", "d/s", "--no-header", "--null", "NA", stdin=b'1,"",NA\n2,NA,0.5\n3,,1\n')

@@ -231,6 +231,12 @@ def test_what_has_no_columns_is_no_frame() -> None:
         Schema.from_frame(5, index="k")
 
 
+@pytest.mark.parametrize("frame", [pl.DataFrame({"k\0": [1]}), pl.LazyFrame({"k\0": [1]})])
+def test_a_name_at_which_polars_would_end_the_process_is_refused(frame: Any) -> None:
+    with pytest.raises(SchemaError, match="the name has a NUL"):
+        Schema.from_frame(frame, index="k\0")
+
+
 def test_a_column_that_is_not_there_raises_with_those_that_are() -> None:
     with pytest.raises(NotFoundError, match=r"did you mean 'value'.*'timestamp', 'station'"):
         WEATHER["valeu"]

@@ -131,6 +131,9 @@ def _open(frame: Any, schema: Schema) -> tuple[Mapping[Any, Any], bool]:
 
 
 def _from_polars(frame: pl.DataFrame) -> pa.Table:
+    for name in frame.columns:
+        if "\0" in name:  # at which Polars would end the process
+            raise FrameError(f"column {name!r}: the name has a NUL; rename it")
     try:
         return pa.table(frame)
     except pa.ArrowInvalid:

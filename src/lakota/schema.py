@@ -423,6 +423,10 @@ def _arrow_schema(frame: Any) -> pa.Schema:
         frame = _inferred(frame)
     if isinstance(frame, pa.Schema):
         return frame
+    if isinstance(frame, pl.DataFrame):
+        for name in frame.columns:
+            if "\0" in name:  # at which Polars would end the process
+                raise SchemaError(f"column {name!r}: the name has a NUL")
     if hasattr(frame, "__arrow_c_schema__"):
         return pa.schema(frame)
     if hasattr(frame, "__arrow_c_stream__"):

@@ -135,12 +135,16 @@ def ls(
     _list(shell, found, "series", long and _series(clct, found, {**state, "merged": merged}))
 
 
+COLLECTION_FACTS = ("collection", "series", "revisions", "heads", "kind")
+SERIES_FACTS = ("series", "rows", "first", "last")
+
+
 def _list(shell: Shell, found: Sequence[str], what: str, long: list[dict[str, Any]] | bool) -> None:
     import polars as pl
 
     if not isinstance(long, bool):
-        kinds = {"collection": pl.String, "series": pl.String if what == "series" else pl.Int64}
-        shell.frame(pl.DataFrame(long, schema_overrides=kinds, infer_schema_length=None))
+        columns = COLLECTION_FACTS if what == "collection" else SERIES_FACTS
+        shell.frame(pl.DataFrame(long, schema=list(columns), infer_schema_length=None))
     elif shell.pretty and not shell.json:
         shell.frame(pl.DataFrame({what: found}, schema={what: pl.String}))
     else:

@@ -128,8 +128,7 @@ class Reading:
         if format == "arrows":
             return pa.ipc.open_stream(pa.OSFile(source) if isinstance(source, str) else source)
         if format == "xlsx":
-            with _needing("fastexcel"):
-                return self._typed(pl.read_excel(source))
+            return self._typed(_from_excel(source))
         if format in ("ndjson", "json"):
             return self._typed(self._json(source, format))
         if format in ("csv", "tsv"):
@@ -173,6 +172,9 @@ class Reading:
         return pl.read_ndjson(source, schema=plain) if lines else pl.read_json(source, schema=plain)
 
     def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        for name in frame.columns:
+            if "\0" in name:
+                raise FrameError(f"column {name!r}: a name with a NUL: is this text?")
         return frame if self.schema is None else from_text(frame, self.schema, self.dates)
 
 
@@ -205,6 +207,16 @@ def _sniffed(start: bytes) -> str:
     if start.startswith(b"PK\x03\x04"):
         return "xlsx"
     return "ndjson" if start.lstrip().startswith(b"{") else "csv"
+
+
+def _from_excel(source: Any) -> pl.DataFrame:
+    with _needing("fastexcel"):
+        try:
+            return pl.read_excel(source)
+        except ImportError:
+            raise
+        except Exception as error:  # of what the reader of such files is written in
+            raise FrameError(f"cannot be read as xlsx: {error}") from error
 
 
 @contextmanager
