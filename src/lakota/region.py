@@ -186,17 +186,18 @@ def settle(
     its own, so small regions are joined together."""
     found: list[pa.Table] = []
     together: list[Region] = []
+    count = 0
     whole = any(pat.is_string_view(f.type) or pat.is_binary_view(f.type) for f in schema)
     for region in regions:
-        if not whole and _is_sparse(region):  # pyarrow takes no rows of views
-            found.extend(_settle(together, columns, schema, index, opener) if together else [])
-            found.append(_spliced(region, columns, schema, index, opener))
-            together = []
-            continue
-        if together and sum(r.rows for r in together) + region.rows > NEAR_ROWS:
+        sparse = not whole and _is_sparse(region)  # pyarrow takes no rows of views
+        if together and (sparse or count + region.rows > NEAR_ROWS):
             found.extend(_settle(together, columns, schema, index, opener))
-            together = []
-        together.append(region)
+            together, count = [], 0
+        if sparse:
+            found.append(_spliced(region, columns, schema, index, opener))
+        else:
+            together.append(region)
+            count += region.rows
     return found + (_settle(together, columns, schema, index, opener) if together else [])
 
 
