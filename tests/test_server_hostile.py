@@ -543,10 +543,12 @@ def test_a_bomb_does_not_go_off(server: Server, codec: str) -> None:
         ("delete", b'{"names": ["../a"]}'),
         ("delete", b"[" * 100_000),
         ("delete", b'{"names": ["\\ud800"]}'),
+        ("delete", b'{"names": [], "older_than": "now"}'),
         ("sweep", b'{"older_than": "x"}'),
         ("sweep", b'{"older_than": NaN}'),
         ("sweep", b'{"older_than": 1e999}'),
         ("sweep", b'{"older_than": true}'),
+        ("sweep", b'{"older_than": 1' + b"0" * 400 + b"}"),
     ],
 )
 def test_documents_that_say_nothing_are_refused(server: Server, target: str, body: bytes) -> None:

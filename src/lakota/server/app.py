@@ -78,7 +78,11 @@ _OBJECTS = {"type": "array", "items": {"type": "object"}}
 _FLAG = {"type": "boolean"}
 _NAMES = {
     "application/json": {
-        "schema": {"type": "object", "properties": {"names": _TEXTS}, "required": ["names"]}
+        "schema": {
+            "type": "object",
+            "properties": {"names": _TEXTS, "older_than": {"type": "number"}},
+            "required": ["names"],
+        }
     }
 }
 _OLDER = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -36,6 +35,7 @@ __all__ = [
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10
+_LAST_SECOND = 1e12
 _TEXT_BYTES = 4 << 20
 _READABLE = ("segments", "pages", "changelog")
 _FOREVER = "private, max-age=31536000, immutable"
@@ -76,12 +76,17 @@ async def touch_object(call: Call) -> Response:
 
 
 async def delete_objects(call: Call) -> Response:
-    """Delete objects, in the order given; those that are not there are passed over."""
-    names = (await _document(call)).get("names")
+    """Delete objects, in the order given; those that are not there are passed over. With
+    `older_than`, those that were put or touched since are left."""
+    asked = await _document(call)
+    names = asked.get("names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError('expected {"names": [...]}, a list of names')
     wanted = [_checked(name) for name in names]
-    await call.run(call.at.store.delete, wanted)
+    if "older_than" in asked:
+        await call.run(call.at.store.expire, wanted, _moment(asked))
+    else:
+        await call.run(call.at.store.delete, wanted)
     return Response(status_code=204)
 
 
@@ -126,11 +131,7 @@ async def list_objects(call: Call) -> Response:
 
 async def sweep(call: Call) -> Response:
     """Remove leftovers of writers that died."""
-    older_than = (await _document(call)).get("older_than")
-    if isinstance(older_than, bool) or not isinstance(older_than, int | float):
-        older_than = math.nan
-    if not math.isfinite(older_than):
-        raise InputError('expected {"older_than": seconds since 1970}')
+    older_than = _moment(await _document(call))
     removed = await call.run(call.at.store.sweep, older_than)
     return JSONResponse({"removed": removed})
 
@@ -205,6 +206,15 @@ async def _document(call: Call) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError("the body is no object of JSON")
     return found
+
+
+def _moment(asked: dict[str, Any]) -> float:
+    """The time in a document. Raises `InputError`."""
+    given = asked.get("older_than")
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not number or not abs(given) < _LAST_SECOND:
+        raise InputError('expected {"older_than": seconds since 1970}')
+    return float(given)
 
 
 def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:

@@ -177,10 +177,16 @@ class HttpStore(Store):
         return answer.status != 404
 
     def delete(self, names: Iterable[str]) -> None:
+        self._delete(names, {})
+
+    def expire(self, names: Iterable[str], older_than: float) -> None:
+        self._delete(names, {"older_than": older_than})
+
+    def _delete(self, names: Iterable[str], options: Mapping[str, float]) -> None:
         wanted = [check_name(name) for name in names]
         for at in range(0, len(wanted), _DELETE_AT_ONCE):
-            some = json.dumps({"names": wanted[at : at + _DELETE_AT_ONCE]}).encode()
-            self._write("POST", "delete", body=some, kind="application/json")
+            some = {"names": wanted[at : at + _DELETE_AT_ONCE], **options}
+            self._write("POST", "delete", body=json.dumps(some).encode(), kind="application/json")
 
     # ---- Listings
 
