@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -211,10 +212,10 @@ async def _document(call: Call) -> dict[str, Any]:
 def _moment(asked: dict[str, Any]) -> float:
     """The time in a document. Raises `InputError`."""
     given = asked.get("older_than")
-    number = isinstance(given, int | float) and not isinstance(given, bool)
-    if not number or not abs(given) < _LAST_SECOND:
+    number = given if isinstance(given, int | float) and not isinstance(given, bool) else math.nan
+    if not abs(number) < _LAST_SECOND:
         raise InputError('expected {"older_than": seconds since 1970}')
-    return float(given)
+    return float(number)
 
 
 def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:
