@@ -51,6 +51,13 @@ def options(
         str | None,
         typer.Option(help="fsync, or os: leave it to the system.", show_default=False),
     ] = None,
+    max_ahead: Annotated[
+        float | None,
+        typer.Option(
+            help="Refuse revisions stamped so many seconds ahead of the clock.",
+            show_default=False,
+        ),
+    ] = None,
     storage: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,8 +73,13 @@ def options(
     if version:
         print(__version__)
         raise typer.Exit
-    how = {"codec": codec, "durability": durability, "storage_options": pairs(storage or ())}
+    how: dict[str, Any] = {
+        "codec": codec,
+        "durability": durability,
+        "storage_options": pairs(storage or ()),
+    }
     how = {name: value for name, value in how.items() if value}
+    how |= {} if max_ahead is None else {"max_ahead": max_ahead}
     context.obj = Shell(tuple(repo or ()), json, pretty, quiet, verbose, timing, how)
 
 

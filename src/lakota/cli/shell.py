@@ -12,9 +12,10 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ import typer
 import lakota
 
 from ..errors import (
+    ClockError,
     ConflictError,
     DamagedError,
     FormatError,
@@ -71,7 +73,7 @@ class Shell:
     verbose: bool = False
     timing: bool = False
     how: Mapping[str, Any] = field(default_factory=dict)
-    """How the repo is opened: `codec`, `durability`, `storage_options`."""
+    """How the repo is opened: `codec`, `durability`, `max_ahead`, `storage_options`."""
 
     def __or__(self, other: Shell) -> Shell:
         """These options, and those given after the verb."""
@@ -255,7 +257,9 @@ def attempt(shell: Shell, act: Callable[..., int | None], given: Mapping[str, An
     """Run a verb; returns its exit code."""
     begin = time.perf_counter()
     try:
-        code = act(shell, **given) or DONE
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(warn, shell)
+            code = act(shell, **given) or DONE
         sys.stdout.flush()
     except KeyboardInterrupt:
         fail("interrupted; what was not finished left nothing behind")
@@ -271,6 +275,11 @@ def attempt(shell: Shell, act: Callable[..., int | None], given: Mapping[str, An
     if shell.timing:
         shell.say(f"{(time.perf_counter() - begin) * 1000:.0f} ms")
     return code
+
+
+def warn(shell: Shell, message: Warning | str, *where: Any, **more: Any) -> None:
+    """Print a warning, in one line."""
+    shell.say(f"warning: {' '.join(str(message).split())}")
 
 
 def report(error: Exception, verbose: bool) -> int:
@@ -295,7 +304,8 @@ def exit_code(error: Exception) -> int:
         return DAMAGED
     if isinstance(error, (NotFoundError, FileNotFoundError)):
         return MISSING
-    usage = (InputError, FormatError, MissingExtraError, IsADirectoryError, NotADirectoryError)
+    refused = (InputError, ClockError, FormatError, MissingExtraError)
+    usage = (*refused, IsADirectoryError, NotADirectoryError)
     if isinstance(error, usage) or hasattr(error, "format_message"):
         return WRONG
     return FAILED
