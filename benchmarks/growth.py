@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,16 +73,21 @@ def commits(folder: str, most: int) -> list[Metrics]:
     written = repo.create_collection(SCHEMA, "c") / "s"
     found: list[Metrics] = []
     window: list[float] = []
-    first = last = 0.0
+    used: list[float] = []
+    first = first_used = last = 0.0
     for i in range(most):
         rows = frame(series(ROWS, "walk", i, i * ROWS))
+        before = time.process_time()
         window.append(timed(partial(written.write, rows))[0])
+        used.append(time.process_time() - before)
         last += window[-1]
         if i == WINDOW - 1:
-            first = sum(window)
+            first, first_used = sum(window), sum(used)
         if i + 1 in stops:
             state = {"commits": i + 1, "total": last, "first commits": first / WINDOW}
             state["commit"] = sum(window[-WINDOW:]) / WINDOW
+            state["first commits, processor"] = first_used / WINDOW
+            state["commit, processor"] = sum(used[-WINDOW:]) / WINDOW
             state["resident, bytes"] = memory("RssAnon")
             found.append({**state, **_after_commits(folder, i + 1)})
     return found

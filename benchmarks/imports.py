@@ -38,7 +38,7 @@ def _median(library: Library, sizes: Sizes, statement: str) -> float:
     command = [sys.executable, "-c", CODE.format(statement=statement)]
     runs = (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        for _ in range(2 * sizes.reads + 1)
+        for _ in range(sizes.reads + 1)
     )
     _, *seconds = (float(run.stdout) for run in runs)
     return statistics.median(seconds)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-FONT = 'font-family="system-ui, sans-serif" font-size="12"'
+FONT = 'font-family="Helvetica, Arial, DejaVu Sans, sans-serif" font-size="12"'
 COLOURS = ("#888", "#e69f00", "#56b4e9", "#009e73", "#8c6d31", "#cc79a7", "#d55e00", "#0072b2")
 OWN = "#c00"
 
@@ -68,6 +68,7 @@ def dots(rows: Sequence[tuple[str, Mapping[str, float | None]]], own: str) -> st
             if other != own and value
         ]
         parts.append(_dot(at(1), y, OWN, 5))
+    parts.append(_text(left - 40, bottom + 8, "time or bytes, ours as 1:", "end", "#666"))
     return _svg(width, bottom + 20, parts)
 
 
@@ -103,7 +104,7 @@ def _panel(
     width: int,
     height: int,
 ) -> list[str]:
-    left, right, top, bottom = 52, width - 12, 20 + 14 * len(names), height - 34
+    left, right, top, bottom = 52, width - 32, 20 + 14 * len(names), height - 34
     xs = [math.log10(point[what]) for point in points]
     shown = [value for point in points for name in names if (value := point[name]) > 0]
     low, high = math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown)))

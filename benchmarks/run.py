@@ -35,14 +35,14 @@ import report
 import tracer
 from kit import Sizes
 from library import KNOWN
-from works import PREPARES, WORKS
+from works import WORKS, ends
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-DEFAULT = [*WORKS, "W1:noise", "W2:noise"]
+DEFAULT = [*(work for work in WORKS if work != "W9"), "W1:noise", "W9:noise"]
 """Works; after a colon the variant of the data."""
 QUICK = Sizes(rows=500_000, commits=50, series=300, merged=20, publications=10, reads=3, ranges=10)
-QUICK_WORKS = ["import", "W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W10", "requests"]
+QUICK_WORKS = ["W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W10", "requests"]
 TRACED = {"W1", "W4", "W5", "W6", "W7"}
 """Works of which the flushes are counted, in a run of its own, because tracing takes time."""
 ONCE = {"W10", "W10c", "requests"}
@@ -69,6 +69,8 @@ class Bench:
     pythons: dict[str, str]
     endpoint: str | None
     results: Results
+    together: bool = False
+    """Whether all stages of a work run in one process: quicker, and less exact."""
 
     def work(self, name: str, task: str) -> float:
         """One run of a work by a library; the seconds that it took in all."""
@@ -99,36 +101,44 @@ class Bench:
     def _stages(
         self, name: str, work: str, sizes: Sizes, before: list[str], *, quiet: bool = False
     ) -> dict[str, float]:
+        """The metrics of all stages; why one is missing is noted."""
+        stages = WORKS[work]
         found: dict[str, float] = {}
+        numbers = list(range(len(stages)))
+        together = [numbers] if self.together else [[number] for number in numbers]
         with tempfile.TemporaryDirectory(dir=self.parent) as folder:
             place = os.path.join(folder, "store")
             os.mkdir(place)
-            for number, stage in enumerate(WORKS[work]):
-                if quiet and stage.__name__ in ("pack", "read_back"):
-                    continue
-                metrics = self._stage(name, work, number, sizes, place, before)
-                if isinstance(metrics, str):
-                    if not quiet:
-                        stage_name = stage.__name__.replace("_", " ")
-                        about = work if stage_name == work else f"{work} {stage_name}"
-                        self.results.missing.setdefault(name, {})[about] = metrics
-                    if stage in PREPARES or metrics.startswith("No module"):
-                        break
-                    if stage.__name__ == "pack":  # what follows would read what is packed
-                        break
-                else:
-                    found |= metrics
+            for some in together:
+                results = self._process(name, work, some, sizes, place, before)
+                for number, result in zip(some, results, strict=False):
+                    if "missing" not in result:
+                        found |= result
+                    elif not quiet:
+                        self._note(name, work, stages[number].__name__, result["missing"])
+                if "missing" in results[-1] and ends(stages[some[-1]]):
+                    break
         return found
 
-    def _stage(
-        self, name: str, work: str, stage: int, sizes: Sizes, place: str, before: list[str]
-    ) -> dict[str, float] | str:
-        """The metrics, or why there are none."""
+    def _note(self, name: str, work: str, stage: str, why: str) -> None:
+        about = work if stage == work else f"{work} {stage.replace('_', ' ')}"
+        self.results.missing.setdefault(name, {})[about] = why
+
+    def _process(
+        self,
+        name: str,
+        work: str,
+        stages: list[int],
+        sizes: Sizes,
+        place: str,
+        before: list[str],
+    ) -> list[dict[str, Any]]:
+        """What each stage gave: metrics, or what is missing."""
         out, errors = f"{place}.json", f"{place}.errors"
         order = {
             "library": name,
             "work": work,
-            "stage": stage,
+            "stages": stages,
             "folder": place,
             "endpoint": self.endpoint if work == "requests" else None,
             "sizes": asdict(sizes),
@@ -138,20 +148,21 @@ class Bench:
         if KNOWN[name].environment != "ours":
             environment.pop("PYTHONPATH", None)
         command = [*before, self._python(name), str(HERE / "child.py"), json.dumps(order)]
+        Path(out).unlink(missing_ok=True)
         with open(errors, "wb") as file:
             try:
                 done = subprocess.run(
                     command, env=environment, stderr=file, timeout=PATIENCE, check=False
                 )
             except subprocess.TimeoutExpired:
-                return f"took longer than {PATIENCE} s"
-        if done.returncode:
-            said = Path(errors).read_text(errors="replace").strip()
+                return [{"missing": f"took longer than {PATIENCE} s"}]
+        said = Path(errors).read_text(errors="replace").strip()
+        if said:
             print(said[-2000:], file=sys.stderr)
-            last = said.splitlines()[-1] if said else f"exit code {done.returncode}"
-            return last if last.startswith("No module") else f"fails: {last[:160]}"
-        metrics: dict[str, Any] = json.loads(Path(out).read_text())
-        return str(metrics["missing"]) if "missing" in metrics else metrics
+        if done.returncode or not os.path.exists(out):
+            return [{"missing": f"ends with code {done.returncode}"}]
+        found: list[dict[str, Any]] = json.loads(Path(out).read_text())
+        return found
 
     def _python(self, name: str) -> str:
         return self.pythons[KNOWN[name].environment]
@@ -177,14 +188,16 @@ def main() -> None:
             os.environ[real.PREPARED] = os.path.join(folder, "publications.arrow")
             real.prepare(os.environ[real.PREPARED])
         endpoint = stack.enter_context(remote.serving()) if "requests" in works else None
+        facts = describe(options.folder or tempfile.gettempdir())
         limits = machine(folder)
-        bench = Bench(folder, options.sizes, pythons, endpoint, results)
+        bench = Bench(folder, options.sizes, pythons, endpoint, results, options.quick)
         measure(bench, names, works, options)
         curves = growth.curves(folder, options.growth) if options.growth else {}
     everything = {
         "date": f"{started:%Y-%m-%d %H:%M} UTC",
         "minutes": round((datetime.now(UTC) - started).total_seconds() / 60),
-        "machine": describe(options.folder or tempfile.gettempdir()),
+        "repeats": options.repeats,
+        "machine": facts,
         "versions": {name: version(name, pythons) for name in names},
         "sizes": asdict(options.sizes),
         "limits": limits,
@@ -192,7 +205,27 @@ def main() -> None:
         "missing": results.missing,
         "growth": curves,
     }
+    if options.into:
+        everything = merged(json.loads(Path(options.into).read_text()), everything)
     save(everything, options.write)
+
+
+def merged(former: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """A former run, with what this one has measured in its place."""
+    former = former.get("full", former)
+    figures = {name: dict(found) for name, found in former["figures"].items()}
+    for name, found in now["figures"].items():
+        figures.setdefault(name, {}).update(found)
+    missing = {name: dict(found) for name, found in former["missing"].items()}
+    for name, why in now["missing"].items():
+        missing.setdefault(name, {}).update(why)
+    return {
+        **former,
+        "minutes": former["minutes"] + now["minutes"],
+        "figures": figures,
+        "missing": missing,
+        "growth": now["growth"] or former.get("growth", {}),
+    }
 
 
 def measure(bench: Bench, names: list[str], works: list[str], options: argparse.Namespace) -> None:
@@ -301,7 +334,7 @@ def describe(folder: str) -> dict[str, str]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
-    parser.add_argument("--works", type=_names, default=DEFAULT, help=f"of {', '.join(DEFAULT)}")
+    parser.add_argument("--works", type=_names, help=f"of {', '.join(DEFAULT)}")
     parser.add_argument("--libraries", type=_names, default=list(KNOWN), help=", ".join(KNOWN))
     parser.add_argument("--peers", default=str(ROOT / ".venv-peers"), help="their environment")
     parser.add_argument("--old", default=str(ROOT / ".venv-old"), help="that of Lakota 0.7.1")
@@ -311,17 +344,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-flushes", dest="flushes", action="store_false")
     parser.add_argument("--growth", type=int, help="the most commits; ten times as many series")
     parser.add_argument("--folder", help="where to store what is measured (default: temporary)")
+    parser.add_argument("--into", help="JSON of a former run, which this one completes")
     parser.add_argument("--write", action="store_true", help="into docs/ as well")
     parser.add_argument("--figures", help="JSON of a former run: write its report again")
     options = parser.parse_args()
+    if options.works is None:
+        options.works = QUICK_WORKS if options.quick else DEFAULT
+    options.works = [work for work in options.works if work]
     known = (([x.partition(":")[0] for x in options.works], WORKS), (options.libraries, KNOWN))
     for given, there in known:
         unknown = set(given) - set(there)
         if unknown:
             parser.error(f"unknown: {', '.join(sorted(unknown))}; there is {', '.join(there)}")
     options.sizes = QUICK if options.quick else Sizes()
-    if options.works is DEFAULT and options.quick:
-        options.works = QUICK_WORKS
     if options.repeats is None:
         options.repeats = 1 if options.quick else 3
     if options.growth is None:

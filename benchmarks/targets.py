@@ -40,7 +40,6 @@ TARGETS = (
     Target("W2 read, new handle", 1.5, f"limit {SUM}"),
     Target("W2 memory of the result, bytes", 0.05, "input"),
     Target("W2p read, new handle", 1.3, peer_metric="W2 read, new handle", limit=DECODE),
-    Target("W2p noise, read, new handle", 1.3, peer_metric="W2 noise, read, new handle"),
     Target("W9 packed, bytes", 0.1, peer_metric="W9 as written, bytes", of="best reader"),
     Target("W3 range, open handle", 0.3),
     Target("W3 range, new handle", 0.7),

@@ -27,6 +27,7 @@ WORKS: dict[str, tuple[Stage, ...]] = {
     "W6": (prepare_large, large.overwrite),
     "W7": (replicas.prepare, replicas.replicate),
     "W8": (replicas.merge_aligned, replicas.merge_overlapping),
+    "W9": (prepare_large, large.pack),
     "W10": (real.replay, real.read_back),
     "W10c": (real.replay_changes, real.read_back_changes),
     "requests": (remote.requests,),
@@ -44,3 +45,8 @@ PREPARES = {
     real.replay_changes,
 }
 """Stages without which the later ones of a work make no sense."""
+
+
+def ends(stage: Stage) -> bool:
+    """Whether a work ends where a library has no way for this stage."""
+    return stage in PREPARES or stage.__name__ == "pack"

@@ -130,7 +130,7 @@ print(json.dumps([before, *(list(check.losses(check.ratios(f), before)) for f in
 
 def test_the_committed_page_is_that_of_the_committed_figures() -> None:
     figures = ROOT / "docs" / "benchmarks.json"
-    if not figures.exists():
+    if not (ROOT / "docs" / "benchmarks.md").exists():
         pytest.skip("no figures are committed yet")
     code = """
 import json, pathlib, sys, report

@@ -88,7 +88,7 @@ class Library(library.Library):
         if label != library.SERIES:
             condition, values = f"label = ? AND {condition}", [label, *values]
         query = f"SELECT timestamp, value FROM c WHERE {condition}"
-        return self.connection.execute(query, values).to_arrow_table()
+        return self.connection.sql(query, params=values).to_arrow_table()
 
     def labels(self) -> Sequence[str]:
         query = "SELECT DISTINCT label FROM c ORDER BY label"
