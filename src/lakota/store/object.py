@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -186,6 +187,12 @@ class ObjectStore(Store):
         checked = [(name, self._path(name)) for name in names]
         for at in range(0, len(checked), LISTED):
             self._delete(checked[at : at + LISTED])
+
+    def expire(self, names: Iterable[str], older_than: float) -> None:
+        folders = groupby(sorted(names), lambda name: name.rpartition("/")[0])
+        at_once(
+            lambda some: Store.expire(self, some, older_than), [list(some) for _, some in folders]
+        )
 
     def touch(self, name: str) -> bool:
         path, aside = self._path(name), f"{self._start}{_TEMPORARY}/{os.urandom(8).hex()}"
