@@ -133,6 +133,7 @@ def test_what_is_not_touched_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> N
     before = series.frame()
     series.upsert({"n": [10, 200_000], "x": [1.0, 1.0]})
     monkeypatch.setattr(region, "_settle", None)
+    assert "join those of 199,991 rows that 1 layers of 2 rows touch" in series.explain()
     after = series.frame()
     assert after["x"].to_numpy().nonzero()[0].tolist() == [10, 200_000]
 

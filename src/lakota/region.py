@@ -26,7 +26,7 @@ from .overlay import ORIGIN, Opener, Slice, first_cut, plan, rows
 from .patch import NTH, Layer, lay_over
 from .splice import find, places, put, spliced, taken
 
-__all__ = ["Over", "Part", "Region", "cuts", "explain", "parts", "schema_of", "settle"]
+__all__ = ["Over", "Part", "Region", "cuts", "explain", "is_sparse", "parts", "schema_of", "settle"]
 
 NEAR_ROWS = 65_536
 """Regions with fewer rows than these between them are one; so many rows of different regions are
@@ -187,9 +187,8 @@ def settle(
     found: list[pa.Table] = []
     together: list[Region] = []
     count = 0
-    whole = any(pat.is_string_view(f.type) or pat.is_binary_view(f.type) for f in schema)
     for region in regions:
-        sparse = not whole and _is_sparse(region)  # pyarrow takes no rows of views
+        sparse = is_sparse(region, schema)
         if together and (sparse or count + region.rows > NEAR_ROWS):
             found.extend(_settle(together, columns, schema, index, opener))
             together, count = [], 0
@@ -201,10 +200,13 @@ def settle(
     return found + (_settle(together, columns, schema, index, opener) if together else [])
 
 
-def _is_sparse(region: Region) -> bool:
-    """Whether upserts lie over a small part of many rows."""
+def is_sparse(region: Region, schema: pa.Schema) -> bool:
+    """Whether upserts lie over a small part of many rows, so that only these are joined."""
     rows = sum(map(len, region.base))
-    return rows > LARGE_ROWS and (region.rows - rows) * SPARSE < rows
+    if rows <= LARGE_ROWS or (region.rows - rows) * SPARSE >= rows:
+        return False
+    # pyarrow takes no rows of views.
+    return not any(pat.is_string_view(t) or pat.is_binary_view(t) for t in schema.types)
 
 
 def _spliced(

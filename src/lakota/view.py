@@ -14,7 +14,7 @@ from .extent import Extent
 from .interval import EVERYTHING, Interval
 from .manifest import Manifest
 from .overlay import ORIGIN, Slice, rows
-from .region import Part, Region, explain, parts, settle
+from .region import Part, Region, explain, is_sparse, parts, settle
 from .site import Site
 
 __all__ = ["Settled", "View", "counts", "gather", "settled", "stored_names", "table_of"]
@@ -77,10 +77,12 @@ class View:
         lines = []
         for part in self.parts():
             if isinstance(part, Region):
-                lines.append(
-                    f"join {sum(map(len, part.base)):,} rows with {len(part.layers)} layers of "
-                    f"{sum(len(s) for over in part.layers for s in over.slices):,} rows:"
-                )
+                below = sum(map(len, part.base))
+                over = f"{len(part.layers)} layers of {part.rows - below:,} rows"
+                if is_sparse(part, site.schema.arrow):
+                    lines.append(f"join those of {below:,} rows that {over} touch:")
+                else:
+                    lines.append(f"join {below:,} rows with {over}:")
                 text = explain(
                     part, stored, site.schema.arrow, site.schema.index, site.objects.segment
                 )
