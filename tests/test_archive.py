@@ -24,6 +24,7 @@ from lakota.store.local import LocalStore
 from lakota.store.memory import MemoryStore
 
 ID = "a" * 32
+SCHEMA = Schema(n="int*", x="float")
 
 
 def chain(count: int, start: int = 1) -> list[Edge]:
@@ -227,10 +228,25 @@ def test_a_damaged_archive_is_named(store: Store) -> None:
             assert [doc["message"] for doc in found] == [e[1][:16] for e in chain(100)]
 
 
+def test_a_damaged_revision_stays_where_it_is_and_stops_nobody(tmp_path: Path) -> None:
+    repo = Repo(tmp_path, durability="os")
+    clct = repo.create_collection(SCHEMA, "c")
+    first = (clct / "s").write({"n": [0], "x": [0.0]})[0]
+    path = tmp_path / clct.changelog.folder / first.path
+    path.write_bytes(path.read_bytes()[:-9])
+    for n in range(1, 600):
+        (clct / "s").write({"n": [n], "x": [0.0]})
+    names = [file.name for file in path.parent.iterdir()]
+    assert first.path in names
+    assert len(names) < 300
+    assert len((clct / "s").df()) == 600
+    assert [problem.name.split("/")[-1] for problem in repo.check().damaged] == [first.path]
+
+
 @pytest.fixture
 def long(tmp_path: Path) -> Iterator[Repo]:
     repo = Repo(tmp_path / "long", durability="os")
-    clct = repo.create_collection(Schema(n="int*", x="float"), "c")
+    clct = repo.create_collection(SCHEMA, "c")
     for n in range(700):
         (clct / "s").write({"n": [n], "x": [n / 2]}, message=f"write {n}")
     yield repo

@@ -20,6 +20,7 @@ from lakota.errors import (
     NotFoundError,
     StoreError,
 )
+from lakota.store.bundle import names_digest
 
 SCHEMA = Schema(n="int*", x="float")
 
@@ -144,7 +145,7 @@ def test_files_that_are_none(repo: Repo, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "zip", "w") as file:
         file.writestr("a", "b")
     with zipfile.ZipFile(tmp_path / "later", "w") as file:
-        file.writestr("bundle.json", json.dumps({"format": 9, "needs": {}}))
+        file.writestr("bundle.json", json.dumps({"format": 9, "names": "", "needs": {}}))
     for name in ("text", "zip"):
         with pytest.raises(InputError, match="no bundle"):
             repo.pull(tmp_path / name)
@@ -159,6 +160,50 @@ def test_files_that_are_none(repo: Repo, tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         repo.bundle(tmp_path / "no folder" / "x")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("needs", [3, None, [], {"a": 3}, {"a": [3]}, {"a": {"b": "c"}}])
+def test_needs_that_are_none(tmp_path: Path, needs: object) -> None:
+    with zipfile.ZipFile(tmp_path / "b", "w") as file:
+        file.writestr(
+            "bundle.json", json.dumps({"format": 1, "names": names_digest([]), "needs": needs})
+        )
+    with pytest.raises(InputError, match="no bundle"):
+        Repo(tmp_path / "b")
+
+
+def test_compressed_members_are_refused(repo: Repo, tmp_path: Path) -> None:
+    """They may be much larger than they look."""
+    repo.bundle(tmp_path / "b")
+    with (
+        zipfile.ZipFile(tmp_path / "b") as old,
+        zipfile.ZipFile(tmp_path / "c", "w", zipfile.ZIP_DEFLATED) as new,
+        zipfile.ZipFile(tmp_path / "d", "w", zipfile.ZIP_DEFLATED) as all_of_it,
+    ):
+        for name in old.namelist():
+            kind = zipfile.ZIP_STORED if name == "bundle.json" else None
+            new.writestr(name, old.read(name), kind)
+            all_of_it.writestr(name, old.read(name))
+    with pytest.raises(DamagedError, match="compressed"):
+        Repo().pull(tmp_path / "c")
+    with pytest.raises(InputError, match="compressed"):
+        Repo().pull(tmp_path / "d")
+
+
+def test_a_flip_anywhere_in_the_directory_of_the_zip(repo: Repo, tmp_path: Path) -> None:
+    repo.bundle(tmp_path / "b", "other")
+    data = bytearray((tmp_path / "b").read_bytes())
+    start = data.index(b"PK\x01\x02")
+    for at in range(start, len(data)):
+        data[at] ^= 1 << at % 8
+        (tmp_path / "b").write_bytes(data)
+        data[at] ^= 1 << at % 8
+        target = Repo()
+        try:
+            target.pull(tmp_path / "b", "other")
+        except LakotaError:
+            continue
+        assert content(target) == {"other": {"t": [(1, 1.5)]}}
 
 
 def test_a_damaged_bundle_is_refused(repo: Repo, tmp_path: Path) -> None:

@@ -272,6 +272,19 @@ def test_a_folder_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
     assert len(rows(repo / "c" / "s")) == 5
 
 
+def test_a_cache_deletes_only_its_own_files(tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis" / "ab"
+    thesis.mkdir(parents=True)
+    kept = [thesis / "ch1.txt", tmp_path / ("0" * 30), tmp_path / "ab.txt"]
+    for path in kept:
+        path.write_bytes(b"x" * 5_000)
+    cache = FolderCache(tmp_path, 1_000)
+    for n in range(20):
+        cache.put(str(n), pa.py_buffer(b"y" * 900))
+    assert all(path.exists() for path in kept)
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) < len(kept) + 3
+
+
 def _use(cache: str, repo: str, number: int) -> None:
     store = LocalStore(repo, durability="os")
     for turn in range(8):

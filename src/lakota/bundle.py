@@ -21,7 +21,7 @@ from .header import HEADER
 from .manifest import EMPTY, Manifest, news
 from .objects import segment_name
 from .site import Site
-from .store.bundle import ABOUT, FORMAT
+from .store.bundle import ABOUT, FORMAT, names_digest
 
 __all__ = ["Known", "known_at", "known_of", "write_bundle"]
 
@@ -46,7 +46,9 @@ def write_bundle(path: str, sites: Mapping[str, Site], registry: Site, known: Kn
                 count += len(wanted)
             _add(file, registry, set(), list(registry.changelog.history().edges), done)
             file.writestr(HEADER, registry.objects.store.get(HEADER).to_pybytes())
-            file.writestr(ABOUT, json.dumps({"format": FORMAT, "needs": needs}))
+            names = names_digest(file.namelist())
+            about = {"format": FORMAT, "names": names, "needs": needs}
+            file.writestr(ABOUT, json.dumps(about))
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)

@@ -26,6 +26,7 @@ import re
 import threading
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -351,6 +352,7 @@ class Changelog:
             records = self._records(moving)
         except ObjectMissingError:  # they were moved or trimmed meanwhile
             return 0
+        moving = list(records)
         for name in taken:
             records.update(archives[name].records())
         made = self._put_archive(records)
@@ -368,15 +370,14 @@ class Changelog:
         return len(self._names) - archives <= loose and archives <= ARCHIVES
 
     def _records(self, edges: Iterable[Edge]) -> dict[Edge, Record]:
-        """What revisions in files of their own say."""
+        """What revisions in files of their own say; damaged ones are left where they are."""
         arrived = self._arrived()
-        return {
-            edge: Record(
-                _bare(decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())),
-                arrived.get(edge, 0),
-            )
-            for edge in edges
-        }
+        found = {}
+        for edge in edges:
+            data = self.store.get(self._name(edge)).to_pybytes()
+            with suppress(DamagedError, FormatError):
+                found[edge] = Record(_bare(decode_document(*edge, data)), arrived.get(edge, 0))
+        return found
 
     def _put_archive(self, records: Mapping[Edge, Record]) -> str:
         name, data = encode_archive(records)

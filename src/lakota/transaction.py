@@ -25,7 +25,7 @@ import xxhash
 from . import compact
 from .changelog import PHI, Child, Revision, make_child, stamp_of
 from .digest import Digest
-from .errors import InputError, StoreError
+from .errors import DamagedError, InputError, StoreError
 from .extent import NOWHERE, REPLACE, TRIM_HI, Extent
 from .interval import EVERYTHING, HIGH, Cut, Interval
 from .layout import Draft, Piece, drafts, place
@@ -201,7 +201,7 @@ def publish(
 ) -> list[Revision]:
     """Make a state visible whose pages are stored."""
     if site.archives:
-        with suppress(StoreError):  # what is not tidied now will be by a later commit
+        with suppress(StoreError, DamagedError):  # what is not tidied now will be by a later commit
             site.changelog.tidy()
     return site.changelog.commit(parents or [PHI], make_child(stamp, root), document)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import xxhash
 
 from ..changelog import Changelog
-from ..errors import InputError, StoreError
+from ..errors import DamagedError, InputError, StoreError
 from ..header import HEADER, Header
 from ..registry import REGISTRY_ID
 from ..repo import Repo
@@ -66,7 +66,9 @@ class Place:
         """Move old revisions of a collection into archives, as clients cannot do it here."""
         if self._header.format == 1:
             return
-        with suppress(StoreError):  # what is not tidied now will be after a later revision
+        with suppress(
+            StoreError, DamagedError
+        ):  # what is not tidied now will be after a later revision
             self.changelog(collection).tidy()
 
     def changelog(self, collection: str) -> Changelog:

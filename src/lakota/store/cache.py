@@ -34,6 +34,8 @@ GIGABYTE = 1 << 30
 _OBJECT = re.compile(r"(?:segments|pages)/[0-9a-f]{2}/[0-9a-f]{30}\.[a-z]+")
 _REVISION = re.compile(r"changelog/[0-9a-f]{32}/(?:[0-9a-f]{16}-[0-9a-f]{32}|packed)\.[0-9a-f.\-]+")
 _CHECKSUM = 8
+_FOLDER = re.compile(r"[0-9a-f]{2}")
+_FILE = re.compile(r"[0-9a-f]{30}(\.[0-9a-f]{8})?")
 
 
 class Cache(ABC):
@@ -177,8 +179,13 @@ class FolderCache(Cache):
             total -= size
 
     def _entries(self) -> Iterator[tuple[float, int, str]]:
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
+        """The files of this cache; what else is in its folder is somebody else's."""
+        for folder, folders, names in os.walk(self.folder):
+            top = folder == self.folder
+            folders[:] = [name for name in folders if top and _FOLDER.fullmatch(name)]
+            for name in () if top else names:
+                if not _FILE.fullmatch(name):
+                    continue
                 path = os.path.join(folder, name)
                 with suppress(OSError):
                     status = os.stat(path)
