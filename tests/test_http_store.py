@@ -61,7 +61,7 @@ def test_plain_segments_travel_packed(server: Server) -> None:
 
 def test_a_server_that_is_down_for_a_moment_is_not_taken_for_a_folder() -> None:
     class Busy(http.server.BaseHTTPRequestHandler):
-        statuses = iter([502] * 7 + [503] * 7)
+        statuses = itertools.cycle([502, 503])
 
         def do_GET(self) -> None:
             self.send_error(next(self.statuses))

@@ -45,7 +45,9 @@ stored."""
 TOKEN = "LAKOTA_TOKEN"
 HEADER = "lakota.json"
 
-_RETRIES = 6
+_RETRIES = 9
+_FIRST_RETRIES = 4
+"""Of a server that has not answered yet: it may not be one."""
 _BUSY = (429, 502, 503, 504)
 _DELETE_AT_ONCE = 2_000
 
@@ -283,6 +285,7 @@ class HttpStore(Store):
                 body=body,
                 headers={**self._headers, **(headers or {})},
                 redirect=method in ("GET", "HEAD"),
+                retries=self._patience(),
             )
         except lib.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
@@ -311,21 +314,25 @@ class HttpStore(Store):
                 found = self._pools.setdefault(os.getpid(), self._connect())
         return found
 
-    def _connect(self) -> urllib3.PoolManager:
-        lib = _urllib3()
-        retries = lib.Retry(
-            total=_RETRIES,
+    def _patience(self) -> urllib3.Retry:
+        """How often a request is made again, and when: for about 15 seconds, as long as it takes
+        to start a server again."""
+        retries: urllib3.Retry = _urllib3().Retry(
+            total=_FIRST_RETRIES if self._served is None else _RETRIES,
             redirect=4,
             backoff_factor=0.05,
-            backoff_max=5,
+            backoff_max=4,
             backoff_jitter=0.1,
             status_forcelist=_BUSY,
             allowed_methods=None,
             raise_on_status=False,
         )
+        return retries
+
+    def _connect(self) -> urllib3.PoolManager:
+        lib = _urllib3()
         made: urllib3.PoolManager = lib.PoolManager(
             maxsize=REQUESTS,
-            retries=retries,
             timeout=lib.Timeout(connect=min(10.0, self._timeout), read=self._timeout),
             ca_certs=self._ca_file,
         )
