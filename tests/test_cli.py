@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import lakota
-from lakota import Repo, Schema
+from lakota import Clock, Repo, Schema
 
 SOURCE = Path(lakota.__file__).parents[1]
 
@@ -58,6 +58,19 @@ def test_rows_go_through_processes_of_their_own(tmp_path: Path) -> None:
     for words in (["create", "c", "n int*", "x float"], ["write", "c/s", "rows.csv"]):
         assert run(*words, folder=tmp_path).returncode == 0
     assert run("read", "c/s", folder=tmp_path).stdout == "n,x\n1,0.5\n"
+
+
+def test_a_clock_that_is_far_ahead_is_told_of_in_one_line(tmp_path: Path) -> None:
+    later = Clock(now=lambda: time.time_ns() + 10**9 * 10**6)
+    other = Repo(tmp_path / "other", clock=later, durability="os")
+    clct = other.create_collection(Schema(n="int*", x="float"), "weather")
+    (clct / "s").write({"n": [1], "x": [1]})
+    ran = run("--max-ahead", "10", "pull", "other", folder=tmp_path)
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1
+    ran = run("pull", "other", folder=tmp_path)
+    *warnings, last = ran.stderr.splitlines()
+    assert (ran.returncode, last) == (0, "pulled weather: 1 revision")
+    assert warnings and all(line.startswith("warning: a revision") for line in warnings)
 
 
 def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_kit import call, done
 
-from lakota import Clock, Repo, Schema
+from lakota import Repo, Schema
 from lakota.cli.app import GROUPS, HIDDEN, VERBS
 from lakota.cli.graph import graph
 
@@ -437,19 +436,6 @@ def test_a_clone_that_was_cut_off_goes_on(folder: Path) -> None:
     done("clone", ".lakota", "copy")
     assert "cloned" in call("clone", ".lakota", "copy").err
     assert call("clone", "copy", ".lakota").code == 2
-
-
-def test_a_clock_that_is_far_ahead_is_told_of_in_one_line(folder: Path) -> None:
-    later = Clock(now=lambda: time.time_ns() + 10**9 * 10**6)
-    other = Repo("other", clock=later, durability="os")
-    (other.create_collection(SCHEMA, "weather") / "s").write({"n": [1], "x": [1]})
-    ran = call("--max-ahead", "10", "pull", "other")
-    assert ran.code == 2 and ran.err.count("\n") == 1
-    ran = call("pull", "other")
-    assert ran.code == 0 and ran.err.startswith("warning: ")
-    assert all(
-        line.startswith(("warning: ", "pulled ", "weather has")) for line in ran.err.splitlines()
-    )
 
 
 def test_conflicts_are_differences(folder: Path) -> None:
