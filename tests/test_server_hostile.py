@@ -566,6 +566,7 @@ def test_nothing_of_the_package_unpickles() -> None:
             assert not {"pickle", "marshal", "shelve", "dill"} & set(names), path
 
 
+@pytest.mark.filterwarnings("ignore:a revision is stamped")
 def test_clients_hear_why_they_are_refused(server: Server) -> None:
     with pytest.raises(StoreError, match="wants a token: set LAKOTA_TOKEN"):
         Repo(f"{server.url}/r")
