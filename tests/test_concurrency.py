@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -62,6 +63,7 @@ def run(
     try:
         while any(process.is_alive() for process in processes):
             yield opened(place)
+            time.sleep(0.1)  # leave the processors to the writers
     finally:
         for process in processes:
             process.join(600)
