@@ -48,6 +48,7 @@ PART ?=
 MINUTES ?= 60
 NUMBER ?=
 faults: $(VENV)/installed-dev
+	@command -v strace >/dev/null || apt-get install --yes --quiet strace >/dev/null 2>&1 || true
 	PYTHONPATH=tests $(BIN)/python -m faults $(PART) --minutes $(MINUTES) \
 	    $(if $(NUMBER),--only $(NUMBER))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -225,3 +226,23 @@ def test_a_damaged_bundle_is_refused(repo: Repo, tmp_path: Path) -> None:
         else:
             assert content(target) == expected
     assert refused > 40
+
+
+@pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, 99), (12, 0xFF), (14, 0xFF)])
+def test_a_member_that_is_encrypted_or_without_a_date_is_no_accident(
+    repo: Repo, tmp_path: Path, offset: int, value: int
+) -> None:
+    """Flags, method, time and date in the directory of the file."""
+    path = tmp_path / "x.bundle"
+    repo.bundle(path)
+    data = bytearray(path.read_bytes())
+    at = data.find(b"PK\1\2")
+    while at >= 0:
+        data[at + offset] |= value
+        at = data.find(b"PK\1\2", at + 1)
+    path.write_bytes(data)
+    copy = Repo()
+    with suppress(LakotaError):
+        copy.pull(path)
+        Repo(path).check()
+    assert copy.check()

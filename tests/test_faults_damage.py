@@ -15,8 +15,10 @@ from fault_kit import PROCESSES, SCHEMA, content, intact, numbers, rows, tree
 
 from lakota import DamagedError, FormatError, LakotaError, Repo, Schema, SchemaError
 from lakota.changelog import encode_document
+from lakota.overlay import numbers as numbers_of
 from lakota.registry import Entry
 from lakota.segment import encode
+from lakota.types import parse_type, physical_values
 
 FLIPS = [4, pytest.param(200, marks=pytest.mark.long)]
 
@@ -151,6 +153,19 @@ def test_text_that_is_no_document_nor_header_is_damage(tmp_path: Path, text: byt
     (tmp_path / "repo" / "lakota.json").write_bytes(text)
     with pytest.raises(DamagedError):
         Repo(tmp_path / "repo").ls()
+
+
+@pytest.mark.parametrize("kind", ["int64", "float32", "timestamp[us]", "decimal128(15, 2)"])
+def test_keys_are_found_in_a_buffer_that_is_longer_than_they_are(kind: str) -> None:
+    """A flipped bit in the length of a buffer need not change a row."""
+    values = pa.array([1, 2, 3])
+    keys = values.cast("int32" if kind.startswith("decimal") else values.type)
+    keys = keys.cast(parse_type(kind))
+    longer = pa.py_buffer(keys.buffers()[1].to_pybytes()[: 3 * keys.type.bit_width // 8] + b"\7")
+    same = pa.Array.from_buffers(keys.type, 3, [None, longer])
+    assert physical_values(same) == physical_values(keys)
+    found, expected = numbers_of(same), numbers_of(keys)
+    assert found is None or found.tolist() == expected.tolist()
 
 
 def test_every_byte_of_a_page_counts(tmp_path: Path) -> None:

@@ -244,7 +244,8 @@ def numbers(column: pa.Array) -> np.ndarray[Any, Any] | None:
     else:
         return None
     data = column.buffers()[1]
-    return np.frombuffer(data, kind)[column.offset : column.offset + len(column)]
+    # A buffer may be longer than what it is for, by any number of bytes.
+    return np.frombuffer(data, kind, column.offset + len(column))[column.offset :]
 
 
 def count(

@@ -463,8 +463,9 @@ def _scaled(array: pa.Array) -> list[int]:
     if data is None or not len(array):
         return []
     word = np.dtype("<u4" if width == 4 else "<u8")
-    words = np.frombuffer(data, word)[array.offset * width // word.itemsize :]
-    words = words[: len(array) * width // word.itemsize].reshape(len(array), -1)
+    each = width // word.itemsize
+    words = np.frombuffer(data, word, (array.offset + len(array)) * each)[array.offset * each :]
+    words = words.reshape(len(array), -1)
     high = words[:, -1].view(word.str.replace("u", "i")).astype(object)
     for i in range(words.shape[1] - 2, -1, -1):
         high = high * 2**64 + words[:, i].astype(object)
