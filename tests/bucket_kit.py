@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 SERVER = """
-import threading
+import os, sys, threading
 from werkzeug.serving import WSGIRequestHandler, make_server
 from moto.server import DomainDispatcherApplication, create_backend_app
 WSGIRequestHandler.protocol_version = "HTTP/1.1"  # keep-alive
@@ -32,6 +32,10 @@ def app(environ, start_response):
         return moto(environ, start_response)
 server = make_server("127.0.0.1", 0, app, threaded=True)
 print(server.port, flush=True)
+def end_with_the_tests():
+    sys.stdin.read()
+    os._exit(0)
+threading.Thread(target=end_with_the_tests, daemon=True).start()
 server.serve_forever()
 """
 OTHER = os.environ.get("LAKOTA_S3RVER", "")
@@ -163,7 +167,10 @@ def serving(log: Path) -> Iterator[str]:
     with (
         log.open("wb") as errors,
         subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=errors
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
         ) as process,
     ):
         try:
