@@ -49,9 +49,11 @@ __all__ = [
     "History",
     "RevDigest",
     "Revision",
+    "edges_in",
     "make_child",
     "root_of",
     "stamp_of",
+    "trimmed_in",
 ]
 
 FORMAT = 1
@@ -181,13 +183,13 @@ class Changelog:
             archives = self._open_archives(added, removed)
             if archives is None:
                 continue
-            fresh = {*_edges(added)}
+            fresh = {*edges_in(added)}
             fresh.update(*(archives[n].edges for n in archives.keys() - self._archives.keys()))
             fresh = {edge for edge in fresh if edge not in self._history}
             gone = bool(removed) and self._gone(names, removed, archives)
             history = self._history.add(fresh)
             if gone:
-                edges = {*_edges(names)}.union(*(a.edges for a in archives.values()))
+                edges = {*edges_in(names)}.union(*(a.edges for a in archives.values()))
                 history = History.of(edges)
             settled = not added and not removed
             self._names, self._archives, self._history = names, archives, history
@@ -224,7 +226,7 @@ class Changelog:
         self, names: frozenset[str], removed: frozenset[str], archives: Mapping[str, Archive]
     ) -> bool:
         """Whether revisions that were known are in no file any more."""
-        lost = set(_edges(removed))
+        lost = set(edges_in(removed))
         lost.update(*(a.edges for name, a in self._archives.items() if name in removed))
         for archive in archives.values():
             lost -= archive.edges
@@ -336,7 +338,7 @@ class Changelog:
             names, archives = self._names, dict(self._archives)
         if self._is_tidy(loose):
             return 0
-        own = sorted(_edges(names), key=lambda edge: edge[1])
+        own = sorted(edges_in(names), key=lambda edge: edge[1])
         spared = {*history.heads, *(child for _, child in own[len(own) - keep :])}
         moving = [edge for edge in own if edge[1] not in spared]
         taken: list[str] = []
@@ -389,8 +391,7 @@ class Changelog:
     def trimmed(self) -> int:
         """The stamp up to which history was trimmed here; 0 if it never was."""
         self.history()
-        marks = [match[1] for name in self._names if (match := _TRIMMED.fullmatch(name))]
-        return int(max(marks), 16) if marks else 0
+        return trimmed_in(self._names)
 
     def trim(self, edges: Iterable[Edge], stamp: int) -> int:
         """Delete revisions, oldest first, and remember that all up to `stamp` were, so that no
@@ -429,7 +430,7 @@ class Changelog:
     def _arrived(self) -> dict[Edge, int]:
         found = {info.name: info.modified for info in self.store.list(self.folder)}
         start = len(self.folder) + 1
-        return {e: int(at * 1e9) for name, at in found.items() for e in _edges([name[start:]])}
+        return {e: int(at * 1e9) for name, at in found.items() for e in edges_in([name[start:]])}
 
     def _name(self, edge: Edge) -> str:
         return f"{self.folder}/{edge[0]}.{edge[1]}"
@@ -478,11 +479,18 @@ def _checksum(body: Mapping[str, Any]) -> str:
     return xxhash.xxh3_64_hexdigest(json.dumps(body, sort_keys=True).encode())
 
 
-def _edges(names: Iterable[str]) -> Iterable[Edge]:
+def edges_in(names: Iterable[str]) -> Iterable[Edge]:
+    """The revisions that have files of their own, by the names in the folder of a changelog."""
     for name in names:
         match = _NAME.fullmatch(name)
         if match and match[1] < match[2]:
             yield Child(match[1]), Child(match[2])
+
+
+def trimmed_in(names: Iterable[str]) -> int:
+    """The stamp up to which history was trimmed, by the names in the folder of a changelog."""
+    marks = [match[1] for name in names if (match := _TRIMMED.fullmatch(name))]
+    return int(max(marks), 16) if marks else 0
 
 
 def _depth_first(history: History) -> Iterable[Revision]:

@@ -145,7 +145,8 @@ class Objects:
 
     def _read_page(self, digest: Digest) -> Page:
         if not self.store.remote:
-            return Page.decode(digest, self._read(self.page_name(digest)))
+            name = self.page_name(digest)
+            return self._decode_page(digest, name, self._read(name))
         return self._fetch_pages([digest, *self._readahead.wanted(digest)])[digest]
 
     def _fetch_pages(self, digests: Iterable[Digest]) -> dict[Digest, Page]:

@@ -57,6 +57,8 @@ from .transaction import check_about
 
 __all__ = ["Repo"]
 
+FOLDERS = ("segments", "pages", "changelog")
+"""Where the objects of a repo are."""
 TASTES = ("packed", *CODECS[:-1])
 
 Uri = str | os.PathLike[str] | Store | Cache
@@ -463,13 +465,16 @@ class Repo:
         `repair`: other copies (replicas, backups, caches), from which what is damaged is restored
         as far as they have it. `give_up=True`: then delete the revisions that are still not
         whole, so that the last whole ones count; the report's `given_up` says what had been
-        written by each. Nobody should write meanwhile.
+        written by each. Nobody should write meanwhile. Raises `InputError` for a copy that is not
+        there, and `StoreError` where the store fails to answer: that is no loss.
         """
         check_progress(progress)
-        copies = [repair] if isinstance(repair, Repo | str | os.PathLike | Store) else repair
+        copies: object = repair
+        if isinstance(repair, Repo | str | os.PathLike | Store | Cache):
+            copies = [repair]
         if not isinstance(copies, list | tuple):
             raise InputError(f"repair={repair!r}: expected a Repo, what Repo takes, or a list")
-        sources = [(r if isinstance(r, Repo) else Repo(r))._objects for r in copies]
+        sources = [self._copy(r) for r in copies]
         report = self._inspect(progress)
         repaired: dict[str, Problem] = {}
         while report.damaged and sources:
@@ -485,6 +490,23 @@ class Repo:
         if repaired or given_up:
             self._forget()
         return replace(report, repaired=tuple(repaired.values()), given_up=tuple(given_up))
+
+    def _copy(self, copy: Repo | Uri) -> Objects:
+        """What `check` takes for a copy of this repo, or of some of its objects."""
+        if isinstance(copy, Cache):  # it may have kept revisions of this very store
+            return Objects(CachedStore([copy], self.store), self._header)
+        repo = copy if isinstance(copy, Repo) else Repo(copy)
+        cached = isinstance(repo.store, CachedStore)
+        if (
+            not cached
+            and not repo.exists()
+            and not any(info for folder in FOLDERS for info in repo.store.list(folder))
+        ):
+            raise InputError(
+                f"repair={copy!r}: there is no repo, nor objects of one; expected a replica, a "
+                "backup, or a cache (FolderCache(...)); nothing was changed"
+            )
+        return repo._objects
 
     def _inspect(self, progress: Progress | None) -> Report:
         report = inspect(self._objects, self._all_changelogs(), progress)
