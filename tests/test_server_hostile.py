@@ -20,13 +20,14 @@ import pytest
 from fault_kit import SCHEMA, content, intact, numbers, tree
 from server_kit import Server, serving
 
-from lakota import Clock, Repo, StoreError
+from lakota import Clock, Repo, Schema, StoreError
 from lakota.changelog import PHI, encode_document, make_child
 from lakota.errors import AlreadyExistsError, DamagedError, InputError, NotFoundError
 from lakota.extent import Extent
 from lakota.manifest import EMPTY, apply
 from lakota.manifest import Manifest as Tree
 from lakota.objects import Objects, segment_name
+from lakota.registry import Entry, first_id
 from lakota.segment import encode
 from lakota.server import Scope, add_token, list_tokens, make_app, remove_token, serve
 from lakota.server.app import ENDPOINTS
@@ -456,13 +457,20 @@ def test_a_revision_is_seen_only_with_all_that_it_needs(
     assert len(content(Repo(server.root / "partial"))["c"]) == 60
 
 
-def forged(server: Server, repo: str, stamp: int, extents: list[Extent], **document: Any) -> int:
+def forged(
+    server: Server,
+    repo: str,
+    stamp: int,
+    extents: list[Extent],
+    collection: str = "",
+    **document: Any,
+) -> int:
     """Push a revision of those extents as a client might that does not care."""
     remote = server.store(repo, "write")
     edit = apply(Tree(EMPTY.name, Objects(remote).page), extents)
     Objects(remote).put({}, edit.pages)
     child = make_child(stamp, edit.root)
-    name = f"changelog/{'1' * 32}/{PHI}.{child}"
+    name = f"changelog/{collection or first_id('c')}/{PHI}.{child}"
     return put(server, name, encode_document(PHI, child, document), repo=repo)
 
 
@@ -486,8 +494,92 @@ def test_revisions_that_lie_are_refused(server: Server) -> None:
     for wrong in ({"length": -1}, {"offset": -1}, {"stamp": -1}, {"kind": 9}, {"label": " "}):
         with pytest.raises((DamagedError, OverflowError, pa.ArrowInvalid, ValueError)):
             assert forged(server, name, now, [extent._replace(**wrong)]) == 204
-    assert forged(server, name, now, [extent], author="a") == 204
+    assert forged(server, name, now, [extent], "1" * 32) == 422  # nor of a collection
+    assert forged(server, name, now + 1, [extent], author="a") == 204
     assert intact(Repo(server.root / name))
+
+
+def test_rows_that_a_collection_cannot_hold_stay_outside(server: Server) -> None:
+    name = "foreign"
+    repo = Repo(server.store(name, "write"))
+    repo.create_collection(SCHEMA, "c", "wide")
+    (repo / "c" / "s").write(numbers(0, 3))
+    (repo / "wide").add_column("y", "str")
+    table = pa.table({"n": [1], "x": [1.0], "y": ["?"]})
+    (repo / "wide" / "s").write(table)
+    sites = [(repo / label)._ledger.site for label in ("c", "wide")]
+    (own,), (wide,) = (list(s.joined(s.changelog.heads()).manifest.extents()) for s in sites)
+    now = wide.stamp
+    assert forged(server, name, now, [wide]) == 422
+    segments = [
+        pa.table({"n": [1], "x": ["text"]}),
+        pa.table({"n": [1.5], "x": [1.0]}),
+        pa.table({"x": [1.0]}),
+    ]
+    for found in (encode(table, "plain") for table in segments):
+        assert put(server, segment_name(found.name), found.data, repo=name) == 204
+        place = bytes.fromhex(found.name)
+        assert forged(server, name, now, [own._replace(segment=place, length=1)]) == 422
+    copy = Repo()
+    copy.pull(Repo(server.store(name, "read")))
+    assert content(copy) == content(Repo(server.root / name))
+
+
+def wrong_rows(id_: str) -> list[tuple[str, list[Entry]]]:
+    """Rows of the registry that would make a repo with the collection `id_` unreadable."""
+    schema, new = SCHEMA.dumps(), first_id("new")
+    column = f"{id_}\0added\0z"
+    return [
+        ("collection", [Entry(id_, "c", Schema(n="int*", x="str").dumps(), "{}", 0)]),
+        ("collection", [Entry(id_, " ", schema, "{}", 0)]),
+        ("collection", [Entry(new, "", schema, "{}", 0)]),
+        ("collection", [Entry(new, "new", "{", "{}", 0)]),
+        ("collection", [Entry(new, "new", schema, "[", 0)]),
+        ("collection", [Entry("../x", "new", schema, "{}", 0)]),
+        ("collection", [Entry("0" * 32, "new", schema, "{}", 0)]),
+        ("column", [Entry("?", "z", "z\0int", "", 0)]),
+        ("column", [Entry(f"{new}\0added\0z", "z", "z\0int", "", 0)]),
+        ("column", [Entry(column, "z", "z\0no type", "", 0)]),
+        ("column", [Entry(column, "z", "z", "", 0)]),
+        ("column", [Entry(column, "z", "z\0int", "no base64", 0)]),
+        ("column", [Entry(f"{id_}\0type\0x\0str", "x", "str", "", 0)]),
+        ("column", [Entry(f"{id_}\0added\0y", "y", "y\0int", "", 0)]),
+    ]
+
+
+def test_the_registry_takes_no_rows_that_make_a_repo_unreadable(server: Server) -> None:
+    name = "unreadable"
+    repo = Repo(server.store(name, "write"))
+    clct = repo.create_collection(SCHEMA, "c")
+    clct.add_column("y", "str")
+    before = content(Repo(server.root / name))
+    for kind, entries in wrong_rows(clct.id):
+        with pytest.raises(DamagedError, match="is refused"):
+            Repo(server.store(name, "write"))._registry._write(kind, entries, "mean")
+    assert content(Repo(server.root / name)) == before
+    assert Repo(server.root / name).ls() == ["c"]
+
+
+def test_a_deletion_takes_the_scope_admin(server: Server) -> None:
+    name = "deletion"
+    repo = Repo(server.store(name, "write"))
+    (repo.create_collection(SCHEMA, "c") / "s").write(numbers(0, 3))
+    before = content(Repo(server.root / name))
+    with pytest.raises(
+        StoreError, match="deletes collections \\('c'\\), which takes the scope adm"
+    ):
+        repo.delete("c")
+    clone = Repo()
+    clone.pull(repo)
+    clone.delete("c")
+    clone.create_collection(SCHEMA, "d")
+    with pytest.raises(StoreError, match="admin"):
+        clone.push(repo)
+    clone.push(repo, "d")
+    Repo(server.root / name).gc(grace=0)
+    assert content(Repo(server.root / name)) == {**before, "d": {}}
+    clone.push(Repo(server.store(name, "admin")))
+    assert Repo(server.root / name).ls() == ["d"]
 
 
 def test_what_is_there_stays_as_it_is(server: Server) -> None:

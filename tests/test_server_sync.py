@@ -34,22 +34,24 @@ def eventful() -> Repo:
     clct.tag("first", clct.changelog.log()[0])
     names = repo.create_collection(Schema.kv(name="str*", city="str"), "names", "gone")
     (names[0] / "all").write({"name": ["a", "b"], "city": ["Ghent", None]})
-    repo.delete("gone")
-    repo.create_collection(Schema(n="int*", text="list<str>"), "gone")
     clct.defrag(1)
     return repo
 
 
-def test_all_that_a_repo_can_hold_is_pushed_with_the_scope_write(server: Server) -> None:
-    local = eventful()
-    remote = Repo(server.store("eventful", "write"))
+@pytest.mark.parametrize("scope", ["write", "admin"])
+def test_all_that_a_repo_can_hold_is_pushed(server: Server, scope: str) -> None:
+    local, place = eventful(), f"eventful-{scope}"
+    remote = Repo(server.store(place, scope))
+    if scope == "admin":
+        local.delete("gone")
+        local.create_collection(Schema(n="int*", text="list<str>"), "gone")
     local.push(remote)
     assert content(remote) == content(local)
     assert (remote / "c").tags() == (local / "c").tags()
     copy = Repo()
-    copy.pull(Repo(server.store("eventful", "read")))
+    copy.pull(Repo(server.store(place, "read")))
     assert content(copy) == content(local)
-    assert intact(Repo(server.root / "eventful"))
+    assert intact(Repo(server.root / place))
     assert {c.label: c.changelog.heads() for c in copy} == {
         c.label: c.changelog.heads() for c in local
     }
@@ -57,7 +59,7 @@ def test_all_that_a_repo_can_hold_is_pushed_with_the_scope_write(server: Server)
 
 def test_the_golden_repo_is_pushed_and_pulled(server: Server) -> None:
     golden = Repo(Path(__file__).parent / "golden" / "v1")
-    Repo(server.store("golden", "write")).pull(golden)
+    Repo(server.store("golden", "admin")).pull(golden)
     copy = Repo()
     copy.pull(Repo(server.store("golden", "read")))
     assert str(content(copy)) == str(content(golden))  # in which NaN is NaN

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from .cast import to_table
-from .errors import SchemaError
+from .errors import DamagedError, SchemaError
 from .schema import DEFAULT, Column, Schema
 from .types import parse_type, type_name
 
@@ -27,6 +27,7 @@ __all__ = [
     "Fact",
     "What",
     "added",
+    "check_stored",
     "default_of",
     "dropped",
     "evolve",
@@ -166,6 +167,18 @@ def widens(narrow: pa.DataType, wide: pa.DataType, *, index: bool = False) -> bo
     if pat.is_decimal128(narrow) and pat.is_decimal128(wide):
         return bool(narrow.scale == wide.scale and narrow.precision < wide.precision)
     return False
+
+
+def check_stored(found: pa.Schema, ever: Schema, what: str) -> None:
+    """Refuse a segment, called `what`, with columns that are none of `ever`. Raises
+    `DamagedError`."""
+    for field in found:
+        wide = ever[field.name].type if field.name in ever else None
+        if wide is None or not (field.type == wide or widens(field.type, wide)):
+            raise DamagedError(
+                f"{what} has a column {field.name!r} of type {field.type}, which the schema of its "
+                f"collection has not: {ever!r}"
+            )
 
 
 def _wider(column: Column, dtype: pa.DataType) -> Column:

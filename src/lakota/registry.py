@@ -34,7 +34,7 @@ from .schema import Schema
 from .site import Site
 from .transaction import Write, commit
 
-__all__ = ["REGISTRY_ID", "SCHEMA", "Entry", "Registry", "first_id"]
+__all__ = ["REGISTRY_ID", "SCHEMA", "Contents", "Entry", "Registry", "first_id"]
 
 REGISTRY_ID = "0" * 32
 SCHEMA = Schema.kv(id="str*", label="str", schema="str", settings="str")
@@ -58,15 +58,24 @@ class Entry:
         return {name: [getattr(self, name)] for name in SCHEMA.names}
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that a state of the registry says; each by the id of a collection."""
+
+    known: Mapping[str, Entry]
+    deleted: Mapping[str, Entry]
+    facts: Mapping[str, list[Fact]]
+
+
 class Registry:
     """Reads and writes the registry of one repo."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self._heads: tuple[str, ...] | None = None
-        self._known: dict[str, Entry] = {}
-        self._deleted: dict[str, Entry] = {}
-        self._facts: dict[str, list[Fact]] = {}
+        self._known: Mapping[str, Entry] = {}
+        self._deleted: Mapping[str, Entry] = {}
+        self._facts: Mapping[str, list[Fact]] = {}
         self._proved: set[Digest] = set()
         self._schemas: dict[str, tuple[Schema, Schema]] = {}
 
@@ -156,15 +165,20 @@ class Registry:
         if heads != self._heads:
             manifest = self.site.joined(heads).manifest
             self._prove(manifest)
-            self._known = self._entries(manifest.select(COLLECTION))
-            self._deleted = self._entries(manifest.select(DELETED))
+            found = self.contents(manifest)
+            self._known, self._deleted, self._facts = found.known, found.deleted, found.facts
             self._schemas = {}
-            self._facts = {}
-            for key, row in self._entries(manifest.select(COLUMN)).items():
-                collection_id, what, *_ = key.split("\0")
-                fact = Fact(cast(What, what), row.label, row.schema, row.settings, row.stamp)
-                self._facts.setdefault(collection_id, []).append(fact)
             self._heads = heads
+
+    def contents(self, manifest: Manifest) -> Contents:
+        """What a state of the registry says."""
+        facts: dict[str, list[Fact]] = {}
+        for key, row in self._entries(manifest.select(COLUMN)).items():
+            collection_id, what, *_ = key.split("\0")
+            fact = Fact(cast(What, what), row.label, row.schema, row.settings, row.stamp)
+            facts.setdefault(collection_id, []).append(fact)
+        known = self._entries(manifest.select(COLLECTION))
+        return Contents(known, self._entries(manifest.select(DELETED)), facts)
 
     def _prove(self, manifest: Manifest) -> None:
         """Verify every row, once: as pages, they decide what is visible. Raises `DamagedError`."""

@@ -273,14 +273,17 @@ class Repo:
         if chosen or source._registry.site.changelog.heads():
             self._header.prepare()
         names = {entry.id: label for label, entry in chosen.items()}
-        for collection_id, ever in columns.items():
-            target, origin = (repo._site(collection_id, ever, ever) for repo in (self, source))
-            tell = labelled(progress, names[collection_id])
-            pull(target, origin, shallow=shallow, progress=tell)
+        # The registry first: a server takes only rows of collections that it knows.
         if labels:
             self._adopt(source, chosen)
         else:
             pull(self._registry.site, source._registry.site)
+        for collection_id, ever in columns.items():
+            target, origin = (repo._site(collection_id, ever, ever) for repo in (self, source))
+            tell = labelled(progress, names[collection_id])
+            pull(target, origin, shallow=shallow, progress=tell)
+        for entry in chosen.values() if labels else ():
+            self._adopt_tags(source, entry)
 
     def push(
         self,
@@ -397,9 +400,12 @@ class Repo:
             new = [fact for fact in joined if fact not in own]
             if new:
                 self._registry.record(entry.id, new, f"pull {label}")
-            tags, theirs = Tags(self._registry, entry.id), Tags(source._registry, entry.id).all()
-            for name in theirs.keys() - tags.all().keys():
-                tags.put(name, theirs[name], force=False)
+
+    def _adopt_tags(self, source: Repo, entry: Entry) -> None:
+        """Take over those tags of a collection that have no namesake here."""
+        tags, theirs = Tags(self._registry, entry.id), Tags(source._registry, entry.id).all()
+        for name in theirs.keys() - tags.all().keys():
+            tags.put(name, theirs[name], force=False)
 
     def merge(
         self, *, on_conflict: str = "latest", author: str | None = None, message: str = ""

@@ -17,8 +17,8 @@ import pyarrow as pa
 from .changelog import KEEP, LOOSE, PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
 from .digest import Digest
-from .errors import DamagedError, ObjectMissingError
-from .evolution import widens
+from .errors import ObjectMissingError
+from .evolution import check_stored
 from .extent import NOWHERE
 from .manifest import EMPTY, Manifest, news
 from .objects import MissingObjectError, Objects, segment_name
@@ -193,13 +193,7 @@ def _wanted_segment(target: Site, source: Objects, name: Digest) -> pa.Buffer | 
     if target.objects.store.touch(segment_name(name)):
         return None
     segment = source.fresh_segment(name)
-    for field in segment.schema:
-        wide = target.ever[field.name].type if field.name in target.ever else None
-        if wide is None or not (field.type == wide or widens(field.type, wide)):
-            raise DamagedError(
-                f"{segment_name(name)} has a column {field.name!r} of type {field.type}, which the "
-                f"schema of its collection has not: {target.ever!r}"
-            )
+    check_stored(segment.schema, target.ever, segment_name(name))
     segment.check()
     names = segment.schema.names
     wanted = dict(zip(names, resolve(target.codecs(names), segment.schema), strict=True))

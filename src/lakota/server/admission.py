@@ -5,8 +5,9 @@
     pages/ab/cd….page      decodes, has that digest, and its rows are in order
     changelog/<id>/<edge>  its checksum and its name agree; its stamp is not from the future; all
                            below its root is there: pages that are what their parents say, and
-                           segments with all the rows that extents refer to. One that is there and
-                           intact stays
+                           segments with all the rows that extents refer to, in columns that the
+                           collection has. Of the registry, it only adds, as `columns` says. One
+                           that is there and intact stays
     anything else          for administrators only, and not looked at
 
 So what a reader can see is whole, and nobody with the scope `write` takes anything away. Sizes
@@ -21,8 +22,9 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 
 import pyarrow as pa
@@ -42,8 +44,11 @@ from ..header import FORMATS, HEADER
 from ..manifest import EMPTY, Manifest, news
 from ..objects import Objects, digest_of, segment_name
 from ..page import Entry, Page
+from ..registry import REGISTRY_ID
+from ..schema import Schema
 from ..segment import Segment, open_segment
 from ..store.base import Store
+from .columns import Columns, check_segment
 from .limits import Limits
 
 __all__ = ["Admission", "Kind", "kind_of"]
@@ -89,16 +94,27 @@ def kind_of(name: str) -> Kind:
 class Admission:
     """The door of one store. Threads may share it."""
 
-    def __init__(self, store: Store, changelog: Callable[[str], Changelog]) -> None:
+    def __init__(
+        self, store: Store, columns: Columns, changelog: Callable[[str], Changelog]
+    ) -> None:
         self._store = store
+        self._columns = columns
         self._changelog = changelog
         self._objects = Objects(store)
         self._lock = threading.Lock()
-        self._proved: OrderedDict[Child, tuple[float, Future[None]]] = OrderedDict()
+        self._proved: OrderedDict[tuple[str, Child], tuple[float, Future[None]]] = OrderedDict()
 
-    def admit(self, name: str, data: pa.Buffer, limits: Limits) -> bool:
-        """Check what is to be stored under `name`; False if what is there is to stay. Raises
-        `DamagedError` or `FormatError` for what must not be stored."""
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """To be held while what is to be stored under `name` is admitted and stored."""
+        match = _EDGE.fullmatch(name)
+        with self._columns.turn(match[1]) if match else nullcontext():
+            yield
+
+    def admit(self, name: str, data: pa.Buffer, limits: Limits, *, deletes: bool) -> bool:
+        """Check what is to be stored under `name`; False if what is there is to stay. `deletes`:
+        whether a revision may delete collections. Raises `DamagedError` or `FormatError` for what
+        must not be stored, and `DeletionError`."""
         kind = kind_of(name)
         if kind is Kind.SEGMENT:
             _check_segment(data, Digest(str(digest_of(name))), limits)
@@ -107,10 +123,10 @@ class Admission:
         elif kind is Kind.HEADER:
             return _check_header(self._store, data)
         elif kind is Kind.REVISION:
-            return self._check_revision(name, data, limits)
+            return self._check_revision(name, data, limits, deletes=deletes)
         return True
 
-    def _check_revision(self, name: str, data: pa.Buffer, limits: Limits) -> bool:
+    def _check_revision(self, name: str, data: pa.Buffer, limits: Limits, *, deletes: bool) -> bool:
         match = _EDGE.fullmatch(name)
         if match is None:  # kind_of has seen to it
             raise DamagedError(f"{name} is no revision")
@@ -126,19 +142,21 @@ class Admission:
         if _is_intact(self._store, name, parent, child):
             return False
         self._prove(collection, parent, child)
+        if collection == REGISTRY_ID:
+            self._columns.check_registry(child, deletes=deletes)
         return True
 
     def _prove(self, collection: str, parent: Child, child: Child) -> None:
         """That all below a state is there. A commit on many heads has many revisions with one
         child, which come at once: one is looked at, the others wait for it."""
-        now = time.monotonic()
+        now, key = time.monotonic(), (collection, child)
         with self._lock:
-            at, proof = self._proved.get(child, (0.0, None))
+            at, proof = self._proved.get(key, (0.0, None))
             mine = proof is None or now - at > _PROVED_FOR
             if mine:
                 proof = Future()
-                self._proved[child] = now, proof
-                self._proved.move_to_end(child)
+                self._proved[key] = now, proof
+                self._proved.move_to_end(key)
                 while len(self._proved) > _PROVED:
                     self._proved.popitem(last=False)
         if proof is None or not mine:
@@ -146,11 +164,12 @@ class Admission:
         try:
             known = self._changelog(collection).history().children
             if child not in known:
-                _check_below(self._objects, _base(known, parent, child), child)
+                schema = self._columns.of(collection)
+                _check_below(self._objects, schema, _base(known, parent, child), child)
             proof.set_result(None)
         except BaseException as error:
             with self._lock:
-                self._proved.pop(child, None)
+                self._proved.pop(key, None)
             proof.set_exception(error)
             raise
 
@@ -253,13 +272,13 @@ def _is_intact(store: Store, name: str, parent: Child, child: Child) -> bool:
 
 
 def _base(known: Iterable[Child], parent: Child, child: Child) -> Child:
-    """A revision that is there, so that all below it is: the one likest to `child`."""
+    """A revision that is there, so that all below it is, and is not later: likest to `child`."""
     if parent in (there := set(known)):
         return parent
-    return max((c for c in there if c <= child), default=max(there, default=PHI))
+    return max((c for c in there if c <= child), default=PHI)
 
 
-def _check_below(objects: Objects, base: Child, child: Child) -> None:
+def _check_below(objects: Objects, schema: Schema, base: Child, child: Child) -> None:
     """That all of `child` that `base` has not is there, and is as it should be."""
     old = EMPTY.name if base == PHI else root_of(base)
     try:
@@ -275,10 +294,12 @@ def _check_below(objects: Objects, base: Child, child: Child) -> None:
             below = seen.get(entry.name) or objects.page(entry.name)
             if below.entry() != entry:
                 raise DamagedError(f"page {page.name} tells wrongly of page {entry.name}")
-    _check_extents(objects, extents, child)
+    _check_extents(objects, schema, extents, child)
 
 
-def _check_extents(objects: Objects, extents: Iterable[Extent], child: Child) -> None:
+def _check_extents(
+    objects: Objects, schema: Schema, extents: Iterable[Extent], child: Child
+) -> None:
     needed: dict[bytes, int] = {}
     limit = stamp_of(child)
     for e in extents:
@@ -294,6 +315,7 @@ def _check_extents(objects: Objects, extents: Iterable[Extent], child: Child) ->
             raise DamagedError(
                 f"revision {child} needs {segment_name(name)}, which is not there or damaged"
             ) from error
+        check_segment(found, schema, segment_name(name))
         if found.num_rows < rows:
             raise DamagedError(
                 f"revision {child} refers to row {rows - 1:,} of {segment_name(name)}, which has "

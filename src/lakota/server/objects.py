@@ -20,6 +20,7 @@ from ..store.base import check_folder, check_name
 from ..store.http import ACCEPT_HEADER
 from .admission import Kind, kind_of
 from .calls import Call, Refused
+from .columns import DeletionError
 from .places import Place
 from .tokens import Scope
 
@@ -222,13 +223,17 @@ def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:
     kind = kind_of(name)
     if kind not in (Kind.HEADER, Kind.OTHER) and not place.exists():
         raise Refused(409, "there is no repo yet: put lakota.json first")
+    admission, deletes = place.admission, call.scope is Scope.ADMIN
     try:
-        wanted = place.admission.admit(name, data, call.service.limits)
+        with admission.turn(name):
+            wanted = admission.admit(name, data, call.service.limits, deletes=deletes)
+            if wanted:
+                place.store.put(name, data)
+    except DeletionError as error:
+        raise Refused(403, str(error)) from error
     except (DamagedError, FormatError) as error:
         kinds = "FormatError" if isinstance(error, FormatError) else "DamagedError"
         raise Refused(422, f"{name} is refused: {error}", kind=kinds) from error
-    if wanted:
-        place.store.put(name, data)
     if wanted and kind is Kind.REVISION:
         place.tidy(name.split("/")[1])
 

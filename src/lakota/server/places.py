@@ -15,14 +15,19 @@ from dataclasses import dataclass, field
 import xxhash
 
 from ..changelog import Changelog
+from ..clock import CLOCK
 from ..errors import DamagedError, InputError, StoreError
 from ..header import HEADER, Header
-from ..registry import REGISTRY_ID
+from ..objects import Objects
+from ..registry import REGISTRY_ID, Registry
+from ..registry import SCHEMA as REGISTRY_SCHEMA
 from ..repo import Repo
+from ..site import Site
 from ..store.base import Store, is_part
 from ..store.local import LocalStore
 from ..store.uri import parse_uri
 from .admission import Admission
+from .columns import Columns
 
 __all__ = ["RESERVED", "Place", "Places"]
 
@@ -48,7 +53,10 @@ class Place:
     def __post_init__(self) -> None:
         self.registry = self.changelog(REGISTRY_ID)
         self._header = Header(self.store)
-        self.admission = Admission(self.store, self.changelog)
+        objects = Objects(self.store, self._header)
+        shown = REGISTRY_SCHEMA
+        site = Site(objects, self.registry, shown.stored, CLOCK, "plain", shown, shown)
+        self.admission = Admission(self.store, Columns(Registry(site)), self.changelog)
 
     def exists(self) -> bool:
         """Whether it was ever written to."""

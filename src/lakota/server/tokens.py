@@ -32,9 +32,9 @@ class Scope(enum.IntEnum):
     READ = 1
     """Read, query and pull."""
     WRITE = 2
-    """Add: objects and revisions, each verified. Takes nothing away."""
+    """Add: objects and revisions, each verified. Takes nothing away and deletes no collection."""
     ADMIN = 3
-    """Delete, collect, trim, and write files that are not of the format."""
+    """Delete, also collections; collect, trim, and write files that are not of the format."""
 
     @classmethod
     def of(cls, text: object) -> Scope:
