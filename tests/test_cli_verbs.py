@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bucket_kit import Bucket
 from cli_kit import call, done
 
 from lakota import Repo, Schema
@@ -379,7 +380,8 @@ def test_a_copy_has_other_columns(folder: Path) -> None:
 def test_how_a_repo_is_opened(folder: Path) -> None:
     done("--codec", "packed", "--durability", "os", "write", "weather/new", "rows.csv")
     assert done("len", "weather/new") == "2\n"
-    assert call("--storage-option", "aws_region=x", "ls").code == 2  # a folder has none
+    assert call("--storage-option", "aws_region=x", "ls").code == 0  # there is no bucket in it
+    assert call("--storage-option", "nonsense", "ls").code == 2
 
 
 def test_what_is_deleted_in_a_dry_run_stays(folder: Path) -> None:
@@ -500,3 +502,27 @@ def test_a_shell_completes_verbs_labels_and_remotes(
     assert complete("lakota read --prov", monkeypatch) == ["--provenance"]
     monkeypatch.chdir("/")
     assert complete("lakota ls w", monkeypatch) == []
+
+
+def test_storage_options_are_for_remotes_too(folder: Path, bucket: Bucket) -> None:
+    """Credentials that only the command line says reach every repo behind a URL."""
+    options = [
+        word for item in bucket.options.items() for word in ("--storage-option", "=".join(item))
+    ]
+    uri = bucket.uri
+    done(*options, "push", uri)
+    done(*options, "remote", "add", "origin", uri)
+    assert json.loads(done(*options, "--json", "status"))["remotes"]["origin"]["collections"]
+    done(*options, "clone", uri, "copy")
+    assert Repo("copy").ls() == ["rain", "weather"]
+    (Repo(uri, storage_options=bucket.options) / "rain" / "new").write({"n": [1], "x": [2]})
+    done(*options, "pull")
+    assert (Repo(".lakota") / "rain").ls() == ["Oslo", "new"]
+    done(*options, "-r", bucket.uri, "init")
+
+
+def test_a_clone_is_opened_as_was_asked_for(folder: Path) -> None:
+    done("--codec", "packed", "clone", ".lakota", "small")
+    done("clone", ".lakota", "large")
+    sizes = [len(b"".join(bytes_of(Path(name)).values())) for name in ("small", "large")]
+    assert sizes[0] != sizes[1]

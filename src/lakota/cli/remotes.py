@@ -81,12 +81,12 @@ def uri_of(shell: Shell, name: str | None) -> str:
 def opened(shell: Shell, name: str | None, *, new: bool = False) -> Repo:
     """The repo that a user means; with `new` it need not be there yet."""
     uri = uri_of(shell, name)
-    return lakota.Repo(uri) if new else there(uri)
+    return lakota.Repo(uri, **shell.how_at(uri)) if new else there(shell, uri)
 
 
-def there(uri: str) -> Repo:
+def there(shell: Shell, uri: str) -> Repo:
     """The repo at a URI. Raises `NotFoundError` if there is none."""
-    repo = lakota.Repo(uri)
+    repo = lakota.Repo(uri, **shell.how_at(uri))
     if not repo.exists():
         raise NotFoundError(f"no repo in {uri}")
     return repo

@@ -42,7 +42,8 @@ def init(
     """Make a repo. The first write would do it, too."""
     if folder is not None and shell.repos:
         raise InputError("a folder and -r: expected one of them")
-    repo = lakota.Repo(folder or (shell.uri if shell.repos else _here()))
+    place = folder or (shell.uri if shell.repos else _here())
+    repo = lakota.Repo(place, **shell.how_at(place, own=True))
     there = repo.exists()
     repo.init()
     where = folder or shell.uri
@@ -62,9 +63,9 @@ def clone(
     shallow: Shallow = False,
 ) -> None:
     """Copy a repo, and remember where from as `origin`."""
-    source = remotes.there(uri)
+    source = remotes.there(shell, uri)
     folder = folder or (shell.repos[0] if shell.repos else DEFAULT)
-    target, at = lakota.Repo(folder), Shell((folder,))
+    target, at = lakota.Repo(folder, **shell.how_at(folder, own=True)), Shell((folder,))
     origin = {"origin": remotes.absolute(uri)}
     if target.exists() and remotes.known(at) != origin:  # a clone that was cut off goes on
         raise AlreadyExistsError(f"{folder} is a repo: pull into it, or name another folder")
@@ -271,7 +272,7 @@ def status(
         "objects": len(infos),
         "bytes": sum(info.size for info in infos),
         "collections": [_one(clct) for clct in repo],
-        "remotes": {} if offline else dict(_divergence(repo, remotes.known(shell))),
+        "remotes": {} if offline else dict(_divergence(shell, repo, remotes.known(shell))),
     }
     if shell.json:
         print(json.dumps(facts, ensure_ascii=False))
@@ -298,11 +299,16 @@ def _one(clct: Collection) -> dict[str, Any]:
     }
 
 
-def _divergence(repo: Repo, known: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _divergence(
+    shell: Shell, repo: Repo, known: dict[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """How many revisions each side of a remote has that the other has not."""
     for name, uri in known.items():
         try:
-            yield name, {"uri": uri, "collections": _compared(repo, lakota.Repo(uri))}
+            yield (
+                name,
+                {"uri": uri, "collections": _compared(repo, lakota.Repo(uri, **shell.how_at(uri)))},
+            )
         except (LakotaError, OSError) as error:
             yield name, {"uri": uri, "error": " ".join(str(error).split())}
 

@@ -62,6 +62,13 @@ DEFAULT = ".lakota"
 Form = Literal["table", "plain", "json"]
 
 
+_BEHIND = ("s3://", "gs://", "az://", "http://", "https://")
+
+
+def _without(how: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in how.items() if name != "storage_options"}
+
+
 @dataclass(frozen=True)
 class Shell:
     """The options that all verbs take."""
@@ -96,7 +103,16 @@ class Shell:
     @cached_property
     def place(self) -> Repo:
         """The repo, which need not be there yet."""
-        return lakota.Repo(self.uri, **self.how)
+        return lakota.Repo(self.uri, **self.how_at(self.uri, own=True))
+
+    def how_at(self, uri: str | list[str], *, own: bool = False) -> dict[str, Any]:
+        """How to open a place: one of our `own` as was asked for, a remote as it comes; the
+        storage options are for what is behind a URL, here or there."""
+        last = uri if isinstance(uri, str) else uri[-1]
+        behind = last.lower().startswith(_BEHIND)
+        how = dict(self.how) if own else {}
+        options = self.how.get("storage_options")
+        return {**how, "storage_options": options} if options and behind else _without(how)
 
     @cached_property
     def repo(self) -> Repo:
