@@ -315,12 +315,16 @@ def test_a_repair_shows_no_revision_before_its_objects(tmp_path: Path) -> None:
     assert clct.trim(before=sorted(clct.changelog.log(), key=lambda r: r.stamp)[4], grace=0) == 3
     repo.gc(grace=0)
     Changelog(repo.store, clct.id).tidy(0, 1)
-    expected, log = content(repo), clct.changelog.log()
+    expected, changelog = content(repo), clct.changelog
+    before, heads = {revision.path for revision in changelog.log()}, changelog.heads()
     DAMAGES["cut"](packed(tmp_path / "repo"))
     report = Repo(tmp_path / "repo").check(repair=source)
     found = Repo(tmp_path / "repo")
     assert report and report.repaired and intact(found)
-    assert content(found) == expected and (found / "c").changelog.log() == log
+    log = (found / "c").changelog.log()
+    # A page of what was trimmed may be one of what was kept: then it is whole, and may come back.
+    assert before <= {revision.path for revision in log}
+    assert content(found) == expected and (found / "c").changelog.heads() == heads
     for revision in log:
         rows(found / "c" / "a", as_of=revision)
     found.pull(source)
