@@ -243,6 +243,18 @@ def test_a_damaged_revision_stays_where_it_is_and_stops_nobody(tmp_path: Path) -
     assert [problem.name.split("/")[-1] for problem in repo.check().damaged] == [first.path]
 
 
+def test_a_stamp_that_is_none_is_a_stray(tmp_path: Path) -> None:
+    """Otherwise nothing could be written after it."""
+    repo = Repo(tmp_path)
+    clct = repo.create_collection(SCHEMA, "c")
+    (clct / "s").write({"n": [0], "x": [0.0]})
+    stray = f"{clct.changelog.heads()[0]}.8{'0' * 15}-{'0' * 32}"
+    (tmp_path / clct.changelog.folder / stray).write_text("{}")
+    (clct / "s").write({"n": [1], "x": [0.0]})
+    assert len((Repo(tmp_path) / "c" / "s").df()) == 2
+    assert [name.split("/")[-1] for name in repo.check().strays] == [stray]
+
+
 @pytest.fixture
 def long(tmp_path: Path) -> Iterator[Repo]:
     repo = Repo(tmp_path / "long", durability="os")

@@ -57,6 +57,8 @@ __all__ = [
 ]
 
 FORMAT = 1
+LAST = "8"
+"""Sorts after the names of all states: stamps are below 2^63."""
 _NAME = re.compile(r"([0-9a-f]{16}-[0-9a-f]{32})\.([0-9a-f]{16}-[0-9a-f]{32})")
 _TRIMMED = re.compile(r"trimmed\.([0-9a-f]{16})")
 
@@ -483,7 +485,7 @@ def edges_in(names: Iterable[str]) -> Iterable[Edge]:
     """The revisions that have files of their own, by the names in the folder of a changelog."""
     for name in names:
         match = _NAME.fullmatch(name)
-        if match and match[1] < match[2]:
+        if match and match[1] < match[2] < LAST:
             yield Child(match[1]), Child(match[2])
 
 

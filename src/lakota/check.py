@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from .changelog import Changelog, root_of
+from .changelog import LAST, Changelog, root_of
 from .digest import Digest
 from .errors import LakotaError
 from .manifest import EMPTY
@@ -131,4 +131,6 @@ def _is_ours(name: str) -> bool:
         return name.startswith(("segments/", "pages/"))
     match = _KNOWN.fullmatch(name)
     # A revision whose parent is not older than its child is none.
-    return match is not None and (match["parent"] is None or match["parent"] < match["child"])
+    return match is not None and (
+        match["parent"] is None or match["parent"] < match["child"] < LAST
+    )
