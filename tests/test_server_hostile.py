@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import urllib3
 from fault_kit import SCHEMA, content, intact, numbers, tree
 from server_kit import Server, serving
 
@@ -29,9 +30,11 @@ from lakota.manifest import Manifest as Tree
 from lakota.objects import Objects, segment_name
 from lakota.registry import Entry, first_id
 from lakota.segment import encode
-from lakota.server import Scope, add_token, list_tokens, make_app, remove_token, serve
+from lakota.server import Scope, add_token, list_tokens, make_app, remove_token, running, serve
 from lakota.server.app import ENDPOINTS
-from lakota.store import MemoryStore
+from lakota.store import CountingStore, LocalStore, MemoryStore
+from lakota.store.base import ReplacedError
+from lakota.store.http import HttpStore
 
 SECRET = b"nobody may see this"
 LIMITS = {
@@ -669,3 +672,83 @@ def test_clients_hear_why_they_are_refused(server: Server) -> None:
     (early.create_collection(SCHEMA, "c") / "s").write(numbers(0, 1))
     with pytest.raises(DamagedError, match="ahead of the clock of this server"):
         early.push(Repo(server.store("early", "write"), clock=ahead))
+
+
+# ---- What those are told who ask, and what it costs
+
+
+def test_nobody_is_told_where_the_repos_are(tmp_path: Path) -> None:
+    for name, place in (("one", ""), ("many", "/r")):
+        root = tmp_path / "secretroot" / name
+        store = LocalStore(f"{root}{place}")
+        clct = Repo(store).create_collection(SCHEMA, "c")
+        (clct / "s").write(numbers(0, 9))
+        missing = next(info.name for info in store.list("segments"))
+        with running(root, public_read=True) as url:
+            (Path(store.root) / missing).write_bytes(b"damaged")
+            broken = next(info.name for info in store.list("pages"))
+            (Path(store.root) / broken).unlink()
+            (Path(store.root) / broken).mkdir()
+            for path in (
+                "/objects/segments/ab/" + "0" * 30 + ".arrow",
+                f"/objects/{broken}",
+                f"/objects/{missing}/x",
+                "/rows?collection=c&series=s",
+            ):
+                answer = urllib3.request("GET", f"{url}{place}{path}", retries=False)
+                assert answer.status >= 400, path
+                assert b"secretroot" not in answer.data
+                assert str(tmp_path).encode() not in answer.data
+
+
+def test_refused_requests_take_no_place(server: Server) -> None:
+    start = b"PUT /r/objects/a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+    waiting = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+    for connection in waiting:
+        connection.sendall(start)  # and no body, without a token
+    time.sleep(0.2)
+    statuses = [send(server, "GET", "/r/lakota.json")[0] for _ in range(5)]
+    for connection in waiting:
+        connection.close()
+    assert statuses == [200] * 5
+
+
+def test_health_is_told_however_much_goes_on(server: Server) -> None:
+    token = server.tokens["write"].encode()
+    start = (
+        b"PUT /r/objects/segments/ab/" + b"0" * 30 + b".arrow HTTP/1.1\r\nHost: x\r\n"
+        b"Authorization: Bearer " + token + b"\r\nContent-Length: 10\r\n\r\n"
+    )
+    waiting = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(12)]
+    for connection in waiting:
+        connection.sendall(start)
+    time.sleep(0.2)
+    assert send(server, "GET", "/r/lakota.json")[0] == 503
+    assert send(server, "GET", "/health", token=None)[0] == 200
+    for connection in waiting:
+        connection.close()
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_of_a_large_object_only_the_range_is_read(tmp_path: Path, folder: bool) -> None:
+    inner = LocalStore(tmp_path) if folder else MemoryStore()
+    Repo(inner).init()
+    found = encode(pa.table({"n": range(700_000), "x": range(700_000)}), "plain")
+    name, data = segment_name(found.name), found.data.to_pybytes()
+    inner.put(name, data)
+    counting = CountingStore(inner)
+    with running(counting, public_read=True) as url:
+        client = HttpStore(url)
+        tail = client.tail(name, 1000)
+        counting.requests.clear()
+        (part,) = client.ranges(name, [(10, 2000)], tail.version)
+        assert client.exists(name)
+        assert sum(request.bytes for request in counting.requests) < 5_000
+        assert {request.method for request in counting.requests} <= {"tail", "range", "exists"}
+        (large,) = client.ranges(name, [(5, len(data) - 5)], tail.version)
+        assert tail.data.to_pybytes() == data[-1000:]
+        assert (part.to_pybytes(), large.to_pybytes()) == (data[10:2000], data[5:-5])
+        assert urllib3.request("GET", f"{url}/objects/{name}").data == data
+        inner.put(name, encode(pa.table({"n": range(9), "x": range(9)}), "plain").data)
+        with pytest.raises(ReplacedError):
+            client.ranges(name, [(0, 10)], tail.version)

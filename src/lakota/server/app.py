@@ -232,7 +232,7 @@ def make_app(
     router = Router(
         [*_routes(service)], redirect_slashes=False, default=_not_found, lifespan=lifespan
     )
-    return Gate(router, limits, service.metrics)
+    return Gate(router, limits, service.metrics, service.told)
 
 
 async def _not_found(scope: Asgi, receive: Receive, send: Send) -> None:

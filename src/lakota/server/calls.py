@@ -35,6 +35,10 @@ class Refused(Exception):
         self.kind = kind
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
+    def saying(self, message: str) -> Refused:
+        """The same in other words."""
+        return Refused(self.status, message, kind=self.kind, **self.headers)
+
 
 @dataclass(frozen=True, slots=True)
 class Param:
@@ -80,6 +84,11 @@ class Service:
     metrics: Metrics
     threads: ThreadPoolExecutor
     memory: Memory
+
+    def told(self, error: Exception) -> str:
+        """What may be said of an error: not where on this machine things are."""
+        text = self.places.told(error)
+        return text if self.tokens is None else text.replace(self.tokens.path, "of this server")
 
 
 class Memory:

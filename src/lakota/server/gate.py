@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +41,8 @@ _ALWAYS = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Content-Security-Policy", b"default-src 'none'"),
 )
+_HEALTH = "/health"
+"""Is answered however many requests there are."""
 _DRAIN = 8 << 20
 """Bytes of a refused body that are read all the same, so that the sender hears why."""
 
@@ -58,8 +60,12 @@ _STATUS: tuple[tuple[type[LakotaError], int], ...] = (
 class Gate:
     """`app` behind limits."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, metrics: Metrics, told: Callable[[Exception], str]
+    ) -> None:
+        """`told`: what may be said of an error to those who ask."""
         self._app = app
+        self._told = told
         self._limits = limits
         self._metrics = metrics
 
@@ -71,36 +77,43 @@ class Gate:
             return
         begun = time.perf_counter()
         passage = _Passage(scope, receive, send, self._limits)
-        self._metrics.running += 1
         try:
-            await self._pass(scope, passage)
+            refused = await self._pass(scope, passage)
+            if refused is not None:  # it runs no more, and takes nobody's place
+                await passage.refuse(refused)
         finally:
-            self._metrics.running -= 1
             name = str(scope.get(OPERATION, "none"))
             seconds = time.perf_counter() - begun
             self._metrics.done(name, passage.status, seconds, passage.received, passage.sent)
 
-    async def _pass(self, scope: Scope, passage: _Passage) -> None:
+    async def _pass(self, scope: Scope, passage: _Passage) -> Refused | None:
+        """Answer, or say why not."""
         try:
             if _is_ambiguous(scope["headers"]):
                 raise Refused(400, "both Content-Length and Transfer-Encoding")
-            if self._metrics.running > self._limits.requests:
+            counts = scope["path"] != _HEALTH
+            if counts and self._metrics.running >= self._limits.requests:
                 raise Refused(503, "too many requests at once: try again", Retry_After="1")
-            async with asyncio.timeout(self._limits.seconds) as clock:
-                passage.clock = clock
-                await self._app(scope, passage.receive, passage.send)
+            self._metrics.running += counts
+            try:
+                async with asyncio.timeout(self._limits.seconds) as clock:
+                    passage.clock = clock
+                    await self._app(scope, passage.receive, passage.send)
+            finally:
+                self._metrics.running -= counts
         except TimeoutError:
-            await passage.refuse(passage.late())
+            return passage.late()
         except Refused as refused:
-            await passage.refuse(refused)
+            return refused.saying(self._told(refused))
         except LakotaError as error:
             status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-            if status == 500:
+            if status >= 500:
                 log.error("%s %s: %s", scope["method"], scope["path"], error)
-            await passage.refuse(Refused(status, str(error), kind=_named(error)))
+            return Refused(status, self._told(error), kind=_named(error))
         except Exception:
             log.exception("%s %s", scope["method"], scope["path"])
-            await passage.refuse(Refused(500, "an error of the server: see its log"))
+            return Refused(500, "an error of the server: see its log")
+        return None
 
 
 def _named(error: LakotaError) -> str:
@@ -161,7 +174,8 @@ class _Passage:
         """Answer with an error; if an answer has begun, nothing can be said any more."""
         if self.status:
             return
-        await self._drain()
+        if refused.status != 503:  # for these there is no time
+            await self._drain()
         kind = refused.kind
         body = json.dumps({"error": kind, "message": str(refused)}).encode() + b"\n"
         headers: Iterable[tuple[str, str]] = {

@@ -16,7 +16,7 @@ from ..digest import Digest
 from ..errors import DamagedError, FormatError, InputError, LakotaError, StoreError
 from ..objects import digest_of
 from ..segment import open_segment, recode
-from ..store.base import check_folder, check_name
+from ..store.base import ReplacedError, Store, Tail, check_folder, check_name
 from ..store.http import ACCEPT_HEADER
 from .admission import Kind, kind_of
 from .calls import Call, Refused
@@ -37,6 +37,10 @@ __all__ = [
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10
+_AT_ONCE = 4 << 20
+"""Bytes that are read into memory as they are; more are mapped, where that can be."""
+_EVERYTHING = 1 << 40
+_ATTEMPTS = 5
 _LAST_SECOND = 1e12
 _TEXT_BYTES = 4 << 20
 _READABLE = ("segments", "pages", "changelog")
@@ -246,11 +250,21 @@ async def _object(call: Call, name: str) -> Response:
     forever = kind_of(name) in (Kind.SEGMENT, Kind.PAGE)
     if call.scope is not Scope.ADMIN and not await call.run(place.exists):
         raise Refused(404, f"there is no object {name}", kind="ObjectMissingError")
-    data = await call.run(place.store.get, name)
-    asked = call.request.headers
-    if forever and asked.get(ACCEPT_HEADER) == "packed" and "range" not in asked:
-        data = await call.run(_packed, data, Digest(str(digest_of(name))))
-    etag = f'"{await call.run(_digest, data)}"'
+    for _ in range(_ATTEMPTS):
+        try:
+            return await _answer(call, place.store, name, forever)
+        except ReplacedError:
+            continue
+    raise Refused(503, f"{name} is being replaced: try again", Retry_After="1")
+
+
+async def _answer(call: Call, store: Store, name: str, forever: bool) -> Response:
+    """The object, or what is asked of it. Raises `ReplacedError`."""
+    asked, is_head = call.request.headers, call.request.method == "HEAD"
+    wants_all = "range" not in asked and not is_head
+    packed = forever and wants_all and asked.get(ACCEPT_HEADER) == "packed"
+    found = await call.run(store.tail, name, _needed(asked.get("range", ""), wants_all, store))
+    etag = await call.run(_etag, found, packed)
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
@@ -261,22 +275,53 @@ async def _object(call: Call, name: str) -> Response:
         return Response(status_code=304, headers=headers)
     if "if-match" in asked and not {etag, "*"} & {*_etags(asked["if-match"])}:
         raise Refused(412, f"{name} is another one by now")
-    start, stop, status = 0, data.size, 200
+    size = found.size
+    start, stop, status = 0, size, 200
     if asked.get("if-range", etag) == etag:
-        start, stop, status = _range(asked.get("range", ""), data.size)
+        start, stop, status = _range(asked.get("range", ""), size)
     if status == 416:
-        headers["Content-Range"] = f"bytes */{data.size}"
-        raise Refused(416, f"{name} has {data.size:,} bytes", Content_Range=f"bytes */{data.size}")
+        raise Refused(416, f"{name} has {size:,} bytes", Content_Range=f"bytes */{size}")
     if status == 206:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{data.size}"
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
     kind = "application/octet-stream"
-    if call.request.method == "HEAD":
+    if is_head:
         return Response(status_code=status, headers=headers, media_type=kind)
-    view = memoryview(data)[start:stop]
+    data = await call.run(_bytes, store, name, found, start, stop)
+    if packed:
+        data = await call.run(_packed, data, Digest(str(digest_of(name))))
+        headers["Content-Length"] = str(data.size)
+    view = memoryview(data)
     if len(view) <= _PIECE:
         return Response(bytes(view), status, headers, kind)
     return StreamingResponse(_pieces(call, view), status, headers, kind)
+
+
+def _needed(text: str, wants_all: bool, store: Store) -> int:
+    """How many bytes of the end to read at the first look, which also tells the version: what
+    each look at a remote store costs is a request."""
+    match = _RANGE.fullmatch(text.strip())
+    if match is not None and match[1] == "" and match[2]:
+        return max(1, min(int(match[2]), _AT_ONCE))
+    return _EVERYTHING if wants_all and store.remote else 1
+
+
+def _etag(found: Tail, packed: bool) -> str:
+    version = _digest(found.data if found.version is None else repr(found.version).encode())
+    return f'"{version}-packed"' if packed else f'"{version}"'
+
+
+def _bytes(store: Store, name: str, found: Tail, start: int, stop: int) -> pa.Buffer:
+    """Part of the object whose end was found. Raises `ReplacedError`."""
+    first = found.size - found.data.size
+    if start >= first:
+        return found.data.slice(start - first, stop - start)
+    if stop - start <= _AT_ONCE:
+        return store.ranges(name, [(start, stop)], found.version)[0]
+    data = store.get(name)  # of a folder: a file that is mapped, not read
+    if store.tail(name, 1).version != found.version:
+        raise ReplacedError(f"{name} was replaced while it was being read: read it again")
+    return data.slice(start, stop - start)
 
 
 def _packed(data: pa.Buffer, name: Digest) -> pa.Buffer:
@@ -291,7 +336,7 @@ def _packed(data: pa.Buffer, name: Digest) -> pa.Buffer:
     return packed if packed.size < data.size else data
 
 
-def _digest(data: pa.Buffer) -> str:
+def _digest(data: pa.Buffer | bytes) -> str:
     return xxhash.xxh3_128_hexdigest(memoryview(data))
 
 

@@ -16,7 +16,7 @@ import xxhash
 
 from ..changelog import Changelog
 from ..clock import CLOCK
-from ..errors import DamagedError, InputError, StoreError
+from ..errors import DamagedError, InputError, ObjectMissingError, StoreError
 from ..header import HEADER, Header
 from ..objects import Objects
 from ..registry import REGISTRY_ID, Registry
@@ -123,6 +123,7 @@ class Places:
         store = root if isinstance(root, Store) else parse_uri(root)
         self._lock = threading.Lock()
         self._found: dict[str, Place] = {}
+        self._store = store.origin
         self.single = not isinstance(store, LocalStore) or store.exists(HEADER)
         if self.single:
             self._found[""] = Place("", store)
@@ -148,6 +149,19 @@ class Places:
                 if found.exists():
                     self._found[name] = found
             return found
+
+    def told(self, error: Exception) -> str:
+        """An error in words that do not tell where the repos are."""
+        store, text = self._store, str(error)
+        if not isinstance(store, LocalStore):
+            if isinstance(error, ObjectMissingError):
+                return text.partition(" in ")[0]
+            if isinstance(error, StoreError):
+                return "the store of this repo fails: the log of the server says how"
+            return text.replace(repr(store), "this repo")
+        for root in {store.root, os.path.realpath(store.root)} - {os.sep}:
+            text = text.replace(root + os.sep, "").replace(root, "this repo")
+        return text
 
     def names(self) -> list[str]:
         """The repos that there are, sorted."""
