@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -18,6 +21,8 @@ from openapi_spec_validator import validate
 from server_kit import Server, serving
 
 from lakota import Repo, Schema
+from lakota.server import Limits, running
+from lakota.store import MemoryStore
 
 COLLECTION = "wind/sea & land"
 DAYS = [datetime(2024, 1, day) for day in range(1, 29)]
@@ -251,3 +256,51 @@ def test_health_takes_no_token_and_metrics_do(server: Server) -> None:
     text = ask(server, "/metrics").data.decode()
     assert 'lakota_requests_total{operation="health",status="200"}' in text
     assert "lakota_requests_running 1" in text
+
+
+def test_differences_of_too_many_rows_are_refused_by_name(tmp_path: Path) -> None:
+    clct = Repo(tmp_path).create_collection(Schema(n="int*", x="float"), "c")
+    (first,) = (clct / "s").write({"n": range(1_000), "x": [0.0] * 1_000})
+    (second,) = (clct / "s").upsert({"n": [5, 6], "x": [1.0, 2.0]})
+    (clct / "t").write({"n": range(1_000), "x": [0.0] * 1_000})
+    with running(tmp_path, public_read=True, limits=Limits(diff_rows=100)) as url:
+        small = HTTP.request("GET", f"{url}/diff?collection=c&a={first.child}&b={second.child}")
+        assert (small.status, len(small.json())) == (200, 2)
+        for more in ("", "&labels=t"):
+            large = HTTP.request("GET", f"{url}/diff?collection=c&a={first.child}{more}")
+            assert (large.status, large.json()["error"]) == (400, "RangeError")
+            assert "more than 100 rows" in large.json()["message"]
+
+
+class Held(MemoryStore):
+    """Gives no segment before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def get(self, name: str) -> pa.Buffer:
+        if name.startswith("segments/") and not self.free.is_set():
+            self.asked.set()
+            assert self.free.wait(30)
+        return super().get(name)
+
+
+def test_questions_that_take_long_keep_no_object_waiting() -> None:
+    store = Held()
+    store.free.set()
+    (Repo(store).create_collection(Schema(n="int*", x="float"), "c") / "s").write(
+        {"n": [1], "x": [0.5]}
+    )
+    limits = Limits(threads=2, questions=1, seconds=20)
+    with running(store, public_read=True, limits=limits) as url, ThreadPoolExecutor(4) as pool:
+        store.free.clear()
+        path = f"{url}/rows?collection=c&series=s"
+        asked = [pool.submit(HTTP.request, "GET", path) for _ in range(4)]
+        try:
+            assert store.asked.wait(20)
+            assert urllib3.request("GET", f"{url}/lakota.json", retries=False).status == 200
+            assert not any(each.done() for each in asked)
+        finally:
+            store.free.set()
+        assert [each.result().status for each in asked] == [200] * 4

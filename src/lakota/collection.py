@@ -18,7 +18,7 @@ from .bulk import bulk_writes
 from .changelog import PHI, Changelog, Child, Revision
 from .choose import merge_by
 from .conflict import conflicts, show_conflicts
-from .diff import differences, touched
+from .diff import differences, refuse_more, touched
 from .errors import AlreadyExistsError, InputError, LabelError, NotFoundError, SchemaError
 from .fold import folds
 from .frames import check_polars
@@ -181,7 +181,6 @@ class Collection:
             writes = [replace(write, only_changes=True) for write in writes]
         return self._ledger.write(writes, author, message)
 
-    @one_look
     def diff(
         self,
         a: Any,
@@ -208,6 +207,18 @@ class Collection:
         >>> clct.diff(first).rows()
         [('s', 2, 'changed', 0.5, 1.5), ('s', 3, 'added', None, 2.5)]
         """
+        return self._diff(a, b, labels, label, None)
+
+    @one_look
+    def _diff(
+        self,
+        a: Any,
+        b: Any,
+        labels: Sequence[str] | str | None,
+        label: str,
+        most: int | None,
+    ) -> pl.DataFrame:
+        """`diff`, which raises `RangeError` if more than `most` rows were to be compared."""
         if check_label(label) in self.schema.index:
             raise SchemaError(f"label={label!r}: expected a name that no index column has")
         check_polars(self.schema, self.schema.names)
@@ -218,7 +229,10 @@ class Collection:
 
         def act(old: Manifest) -> pl.DataFrame:
             new = self._ledger.state(b)
-            return differences(self._site, old, new, list(touched(old, new, wanted)), label)
+            stretches = list(touched(old, new, wanted))
+            if most is not None:
+                refuse_more(self._site, (old, new), stretches, most)
+            return differences(self._site, old, new, stretches, label)
 
         return self._ledger.read(a, None, act)
 

@@ -9,7 +9,7 @@ compared with the first, the second with the second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from .answer import as_frame, free_names, take
 from .compare import key_column, value_column
+from .errors import RangeError
 from .extent import Extent, clusters
 from .interval import Interval
 from .manifest import Manifest, changes
-from .overlay import ORIGIN
+from .overlay import ORIGIN, visible
 from .region import Part, parts
 from .site import Site
 from .view import gather
@@ -33,6 +34,7 @@ __all__ = [
     "compared",
     "differences",
     "fresh",
+    "refuse_more",
     "shown",
     "stack",
     "touched",
@@ -139,6 +141,23 @@ def _repeated(rows: pl.DataFrame, keys: Sequence[str]) -> list[int]:
     """The stretches in which a row has the key of the one before it."""
     again = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in keys)
     return rows.filter(again)[JOB].unique().to_list()
+
+
+def refuse_more(
+    site: Site, states: Iterable[Manifest], stretches: Sequence[Stretch], most: int
+) -> None:
+    """Raise `RangeError` if the stretches have more rows than `most`, before any are read."""
+    count = 0
+    for state in states:
+        for label, interval in stretches:
+            for e in state.select(label, interval):
+                start, stop = visible(e, interval, site.index, site.objects.segment)
+                count += max(stop - start, 0)
+                if count > most:
+                    raise RangeError(
+                        f"more than {most:,} rows would have to be compared: ask for fewer series, "
+                        "or for moments with less between them"
+                    )
 
 
 def differences(

@@ -214,6 +214,7 @@ def make_app(
         )
     limits = limits or Limits()
     threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="lakota-serve")
+    questions = ThreadPoolExecutor(limits.questions, thread_name_prefix="lakota-ask")
     service = Service(
         Places(root),
         None if tokens is None else TokenFile(tokens),
@@ -221,6 +222,7 @@ def make_app(
         limits,
         Metrics(),
         threads,
+        questions,
         Memory(limits.memory),
     )
 
@@ -228,6 +230,7 @@ def make_app(
     async def lifespan(app: Any) -> AsyncIterator[None]:
         yield
         threads.shutdown(wait=True)
+        questions.shutdown(wait=True, cancel_futures=True)
 
     router = Router(
         [*_routes(service)], redirect_slashes=False, default=_not_found, lifespan=lifespan

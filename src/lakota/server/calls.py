@@ -83,6 +83,8 @@ class Service:
     limits: Limits
     metrics: Metrics
     threads: ThreadPoolExecutor
+    questions: ThreadPoolExecutor
+    """Threads for what may take long, and goes on when nobody waits for it any more."""
     memory: Memory
 
     def told(self, error: Exception) -> str:
@@ -139,6 +141,11 @@ class Call:
         """Do what takes time or waits for a disk in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.service.threads, act, *args)
+
+    async def ask(self, act: Callable[..., T], *args: Any) -> T:
+        """The same for a question."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.service.questions, act, *args)
 
 
 Handler = Callable[[Call], Awaitable[Response]]

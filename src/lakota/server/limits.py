@@ -28,7 +28,12 @@ class Limits:
     connections: int = 1000
     """Connections at once."""
     threads: int = 16
-    """Requests that are worked on at once."""
+    """Requests for objects that are worked on at once."""
+    questions: int = 4
+    """Questions (rows, series, the log, differences) that are worked on at once besides: slow
+    ones keep no object waiting."""
+    diff_rows: int = 5_000_000
+    """Rows that are compared to answer for differences."""
     seconds: float = 60
     """Until the headers of a request are there, and until an answer begins."""
     idle: float = 20

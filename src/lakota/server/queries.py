@@ -91,7 +91,7 @@ DIFF = (
 
 async def collections(call: Call) -> Response:
     """The collections of the repo."""
-    etag = await call.run(_etag, call, None)
+    etag = await call.ask(_etag, call, None)
     return await _conditional(call, etag, lambda: {"collections": list(_collections(call))})
 
 
@@ -132,7 +132,7 @@ async def rows(call: Call) -> Response:
     etag = await _collection_etag(call, form)
     if _is_known(call, etag):
         return Response(status_code=304, headers=_headers(etag))
-    schema, pages = await call.run(_pages, call)
+    schema, pages = await call.ask(_pages, call)
     return await _table(call, schema, pages, form, etag)
 
 
@@ -149,10 +149,11 @@ async def diff(call: Call) -> Response:
         name = "label"
         while name in clct.schema.index:
             name = f"_{name}"
-        found = clct.diff(values["a"], values.get("b"), values.get("labels"), label=name)
+        most = call.service.limits.diff_rows
+        found = clct._diff(values["a"], values.get("b"), values.get("labels"), name, most)
         return found.to_arrow()
 
-    table = await call.run(find)
+    table = await call.ask(find)
     return await _table(call, table.schema, iter(table.to_batches(65_536)), form, etag)
 
 
@@ -276,7 +277,7 @@ def _form(call: Call) -> str:
 
 
 async def _collection_etag(call: Call, form: str = "") -> str:
-    return await call.run(_etag, call, call.values["collection"], form)
+    return await call.ask(_etag, call, call.values["collection"], form)
 
 
 def _etag(call: Call, label: str | None, form: str = "") -> str:
@@ -302,7 +303,7 @@ def _headers(etag: str) -> dict[str, str]:
 async def _conditional(call: Call, etag: str, find: Callable[[], Any]) -> Response:
     if _is_known(call, etag):
         return Response(status_code=304, headers=_headers(etag))
-    return JSONResponse(await call.run(find), headers=_headers(etag))
+    return JSONResponse(await call.ask(find), headers=_headers(etag))
 
 
 async def _table(
@@ -310,12 +311,12 @@ async def _table(
 ) -> Response:
     whole = (t if isinstance(t, pa.Table) else pa.Table.from_batches([t]) for t in tables)
     pieces = body_of(schema, whole, form)
-    first = await call.run(next, pieces, b"")  # what fails at once is still told
+    first = await call.ask(next, pieces, b"")  # what fails at once is still told
 
     async def body() -> AsyncIterator[bytes]:
         piece = first
         while piece:
             yield piece
-            piece = await call.run(next, pieces, b"")
+            piece = await call.ask(next, pieces, b"")
 
     return StreamingResponse(body(), headers=_headers(etag), media_type=MEDIA[form])
