@@ -39,6 +39,8 @@ __all__ = ["REGISTRY_ID", "SCHEMA", "Contents", "Entry", "Registry", "first_id"]
 REGISTRY_ID = "0" * 32
 SCHEMA = Schema.kv(id="str*", label="str", schema="str", settings="str")
 COLLECTION, DELETED, COLUMN = "collection", "deleted", "column"
+_REMEMBERED = 100_000
+"""Extents whose rows are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Registry:
         self._deleted: Mapping[str, Entry] = {}
         self._facts: Mapping[str, list[Fact]] = {}
         self._proved: set[Digest] = set()
+        self._read: dict[Extent, list[Entry]] = {}
         self._schemas: dict[str, tuple[Schema, Schema]] = {}
 
     def live(self) -> dict[str, Entry]:
@@ -202,18 +205,22 @@ class Registry:
             self._fetch(self.site.joined(self.site.changelog.heads()).manifest)
 
     def _entries(self, extents: Sequence[Extent]) -> dict[str, Entry]:
+        if len(self._read) > _REMEMBERED:
+            self._read = {}
+        read = self._read
+        self._read_rows([e for e in extents if e not in read], read)
+        ordered = sorted(extents, key=lambda e: e.write)  # of one id the last row counts
+        return {entry.id: entry for e in ordered for entry in read[e]}
+
+    def _read_rows(self, extents: Sequence[Extent], read: dict[Extent, list[Entry]]) -> None:
+        """The rows of extents, which stay what they are."""
         opener = self.site.objects.segment
-        extents = sorted(extents, key=lambda e: e.write)  # of one id the last row counts
         plans = [plan([e], e.interval, self.site.index, opener) for e in extents]
         table = rows((part for parts in plans for part in parts), SCHEMA.arrow, opener)
-        stamps = [
-            e.stamp
-            for e, parts in zip(extents, plans, strict=True)
-            for part in parts
-            for _ in range(len(part))
-        ]
-        found = zip(table.to_pylist(), stamps, strict=True)
-        return {row["id"]: Entry(**row, stamp=stamp) for row, stamp in found}
+        found = iter(table.to_pylist())
+        for e, parts in zip(extents, plans, strict=True):
+            count = sum(len(part) for part in parts)
+            read[e] = [Entry(**next(found), stamp=e.stamp) for _ in range(count)]
 
 
 def _live(known: Mapping[str, Entry], deleted: Container[str]) -> dict[str, Entry]:

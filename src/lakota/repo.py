@@ -273,15 +273,16 @@ class Repo:
         if chosen or source._registry.site.changelog.heads():
             self._header.prepare()
         names = {entry.id: label for label, entry in chosen.items()}
-        # The registry first: a server takes only rows of collections that it knows.
-        if labels:
-            self._adopt(source, chosen)
-        else:
-            pull(self._registry.site, source._registry.site)
+        # Last what makes it visible; but a server takes only rows of collections that it knows.
+        served = self.store.tidied
+        if served:
+            self._pull_registry(source, chosen if labels else None)
         for collection_id, ever in columns.items():
             target, origin = (repo._site(collection_id, ever, ever) for repo in (self, source))
             tell = labelled(progress, names[collection_id])
             pull(target, origin, shallow=shallow, progress=tell)
+        if not served:
+            self._pull_registry(source, chosen if labels else None)
         for entry in chosen.values() if labels else ():
             self._adopt_tags(source, entry)
 
@@ -383,6 +384,13 @@ class Repo:
             new = set(origin.changelog.heads()) - target.changelog.history().children
             if new:
                 target.check_ahead(stamp_of(max(new)))
+
+    def _pull_registry(self, source: Repo, chosen: dict[str, Entry] | None) -> None:
+        """All of it, or what it says of some collections."""
+        if chosen is None:
+            pull(self._registry.site, source._registry.site)
+        else:
+            self._adopt(source, chosen)
 
     def _adopt(self, source: Repo, chosen: dict[str, Entry]) -> None:
         """Take over the registry rows of some collections only."""
