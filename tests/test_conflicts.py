@@ -114,7 +114,7 @@ class Apart:
         return len(self.here.changelog.heads()) > 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(blocks, blocks, blocks)
 def test_conflicts_are_the_keys_that_both_changed_in_different_ways(
     base: list[Block], ours: list[Block], theirs: list[Block]
@@ -146,7 +146,7 @@ def test_conflicts_are_the_keys_that_both_changed_in_different_ways(
     assert apart.here.conflicts().height == 0
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(blocks, blocks, blocks, st.sampled_from(["ours", "theirs"]))
 def test_a_merge_decides_conflicts_and_nothing_else(
     base: list[Block], ours: list[Block], theirs: list[Block], choice: str
@@ -251,7 +251,7 @@ def test_three_heads_are_compared_two_by_two() -> None:
 # ---- revert
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(blocks.filter(bool), st.integers(0, 3))
 def test_a_reverted_revision_is_as_if_it_had_never_been(found: list[Block], which: int) -> None:
     which = min(which, len(found) - 1)
@@ -277,7 +277,7 @@ def test_a_reverted_revision_is_as_if_it_had_never_been(found: list[Block], whic
         assert content(clct) == before
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(blocks, blocks.filter(bool), blocks.filter(bool))
 def test_a_revert_after_a_merge_leaves_what_the_other_side_wrote(
     base: list[Block], ours: list[Block], theirs: list[Block]

@@ -57,7 +57,7 @@ def collection(clock: int = 100) -> Collection:
 # ---- only_changes
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.lists(st.tuples(rows, st.sampled_from([None, (0, 12), (3, 8)])), max_size=4))
 def test_what_is_read_after_a_write_of_changes_is_what_is_read_after_a_plain_one(
     steps: list[tuple[ROWS, tuple[int, int] | None]],
@@ -77,7 +77,7 @@ def test_what_is_read_after_a_write_of_changes_is_what_is_read_after_a_plain_one
         assert bool(made) == (content(narrow, "s") != before)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), rows, max_size=3), max_size=4))
 def test_many_series_at_once_are_narrowed_as_each_alone(steps: list[dict[str, ROWS]]) -> None:
     plain, narrow = collection(), collection()
@@ -96,7 +96,7 @@ def test_many_series_at_once_are_narrowed_as_each_alone(steps: list[dict[str, RO
         assert bool(made) == (before != after)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.lists(unique_rows.filter(bool), max_size=4))
 def test_upserts_of_changes_are_as_plain_ones(steps: list[ROWS]) -> None:
     schema = Schema.kv(n="int*", x="float", y="str")
@@ -244,7 +244,7 @@ def shown(found: pl.DataFrame) -> list[tuple[Any, ...]]:
     return [tuple(exact(value) for value in row) for row in found.rows()]
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.sampled_from("ab"), rows, st.booleans()), min_size=1, max_size=6))
 def test_a_diff_has_the_rows_that_differ(steps: list[tuple[str, ROWS, bool]]) -> None:
     clct = collection()

@@ -18,7 +18,7 @@ from fault_kit import SCHEMA, content, intact, killed, numbers, rows
 
 from lakota import Repo, StoreError
 
-KILLS = [20, pytest.param(100, marks=pytest.mark.long)]
+KILLS = [6, pytest.param(100, marks=pytest.mark.long)]
 
 
 # --- kill -9 (rows 2 and 3) --------------------------------------------------------------

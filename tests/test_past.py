@@ -79,7 +79,7 @@ def check_history(clct: Collection) -> None:
         assert found.drop("author").rows() == wanted
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(steps)
 def test_a_history_is_what_reads_as_of_each_time_give(
     blocks: list[list[tuple[str, list[int]]]],
@@ -91,7 +91,7 @@ def test_a_history_is_what_reads_as_of_each_time_give(
     check_history(clct)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(steps, steps)
 def test_a_history_has_what_all_replicas_wrote(
     ours: list[list[tuple[str, list[int]]]], theirs: list[list[tuple[str, list[int]]]]
@@ -145,7 +145,7 @@ def test_a_history_of_a_column_that_was_added_and_renamed() -> None:
 # ---- Provenance
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(steps)
 def test_each_row_comes_from_the_last_write_that_touched_it(
     blocks: list[list[tuple[str, list[int]]]],
@@ -224,7 +224,7 @@ def test_columns_of_provenance_give_way_to_those_of_the_schema() -> None:
 # ---- Vintages
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(steps, st.integers(0, 5), st.integers(0, 6))
 def test_vintages_are_the_reads_as_of_each_moment(
     blocks: list[list[tuple[str, list[int]]]], start: int, stop: int

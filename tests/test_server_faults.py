@@ -17,7 +17,7 @@ from server_kit import Server, serving
 from lakota import Repo, UnavailableError
 from lakota.store import HttpStore
 
-KILLS = [5, pytest.param(100, marks=pytest.mark.long)]
+KILLS = [3, pytest.param(100, marks=pytest.mark.long)]
 WRITERS = [(6, 10), pytest.param((64, 100), marks=pytest.mark.long)]
 LIMITS = {"requests": 1_000, "connections": 10_000}
 
