@@ -15,8 +15,8 @@ from verdicts import OURS, Verdict, better, median
 from verdicts import verdicts as judged
 
 MARKS = "<!-- benchmarks: written by `make bench` -->", "<!-- end of benchmarks -->"
-NO_FIGURES = ("flushes", "files")
-"""Where fewer says nothing about better."""
+NO_FIGURES = ("flushes", "files", "plain copy", "bytes of all", "import")
+"""Where less says nothing about better."""
 
 
 def page(everything: Mapping[str, Any]) -> str:
@@ -157,14 +157,14 @@ def _better(everything: Mapping[str, Any]) -> str:
 
 
 def _missing(everything: Mapping[str, Any]) -> str:
-    rows = [
-        [name, what, why.replace("|", "\\|")]
-        for name, found in everything["missing"].items()
-        for what, why in found.items()
-    ]
-    if not rows:
+    who: dict[tuple[str, str], list[str]] = {}
+    for name, found in everything["missing"].items():
+        for what, why in found.items():
+            who.setdefault((what, why.replace("|", "\\|")), []).append(name)
+    if not who:
         return ""
-    return "## What could not be done\n\n" + table(["library", "work", "why"], rows)
+    rows = [[what, why, ", ".join(names)] for (what, why), names in sorted(who.items())]
+    return "## What could not be done\n\n" + table(["work", "why", "by"], rows)
 
 
 # ---- Into the documents

@@ -192,6 +192,7 @@ def main() -> None:
         limits = machine(folder)
         bench = Bench(folder, options.sizes, pythons, endpoint, results, options.quick)
         measure(bench, names, works, options)
+        limits = lowest(limits, machine(folder))
         curves = growth.curves(folder, options.growth) if options.growth else {}
     everything = {
         "date": f"{started:%Y-%m-%d %H:%M} UTC",
@@ -211,17 +212,21 @@ def main() -> None:
 
 
 def merged(former: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """A former run, with what this one has measured in its place."""
+    """A former run, and beside its figures those of this one, as further repeats."""
     former = former.get("full", former)
     figures = {name: dict(found) for name, found in former["figures"].items()}
     for name, found in now["figures"].items():
-        figures.setdefault(name, {}).update(found)
+        for metric, values in found.items():
+            known = figures.setdefault(name, {})
+            known[metric] = [*known.get(metric, []), *values]
     missing = {name: dict(found) for name, found in former["missing"].items()}
     for name, why in now["missing"].items():
         missing.setdefault(name, {}).update(why)
     return {
         **former,
         "minutes": former["minutes"] + now["minutes"],
+        "limits": lowest(former["limits"], now["limits"]),
+        "repeats": max(former.get("repeats", 1), now["repeats"]),
         "figures": figures,
         "missing": missing,
         "growth": now["growth"] or former.get("growth", {}),
@@ -296,6 +301,11 @@ def version(name: str, pythons: dict[str, str]) -> str:
     command = [pythons[place.environment], "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip()
+
+
+def lowest(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    """Limits are what the machine can do when nothing else goes on."""
+    return {name: min(one[name], other[name]) for name in one}
 
 
 def machine(folder: str) -> dict[str, float]:

@@ -90,8 +90,6 @@ class Library(library.Library):
         return [(x, columns.part(i * each, (i + 1) * each)) for i, x in enumerate(labels)]
 
     def bulk(self, table: Any) -> None:
-        if len(table) > 1000:
-            raise NotImplementedError("a group for each series; thousands take minutes")
         self.multi(table)
 
     def _read(self, **version: Any) -> Any:
