@@ -54,8 +54,9 @@ faults: $(VENV)/installed-dev
 
 mutation: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8'
-	$(BIN)/mutmut run
+	LAKOTA_PROFILE=mutation $(BIN)/mutmut run
 	$(BIN)/mutmut results
+	@$(BIN)/mutmut results --all true | sed -E 's/ *lakota\.([a-z]+)\..*: (.*)/\1 \2/' | sort | uniq -c
 
 bench: $(VENV)/installed-dev bench-peers
 ifdef QUICK

@@ -1,4 +1,5 @@
-"""Settings of all tests: `LAKOTA_PROFILE=long` runs every property with 20,000 examples."""
+"""Settings of all tests: `LAKOTA_PROFILE=long` runs every property with 20,000 examples,
+`LAKOTA_PROFILE=mutation` with few, always the same, and is content with any failure."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from bucket_kit import Bucket, serving
 from faults.programme import HEADING, PARTS, Outcome
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile("default", deadline=None)
 settings.register_profile(
@@ -18,6 +19,14 @@ settings.register_profile(
     deadline=None,
     max_examples=20_000,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile(
+    "mutation",
+    deadline=None,
+    max_examples=30,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("LAKOTA_PROFILE", "default"))
 

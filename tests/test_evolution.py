@@ -183,6 +183,19 @@ def test_changes_that_cannot_be_are_refused(clct: Any, change: tuple[Any, ...], 
     assert len(rows(clct)) == 3
 
 
+def test_bounds_of_a_widened_key_are_not_rounded_to_what_is_stored() -> None:
+    clct = Repo().create_collection(Schema(k="float32*", x="int"), "c")
+    (clct / "s").write({"k": [0.125, 0.25, 0.5], "x": [1, 2, 3]}, start=0.0, stop=1.0)
+    clct.widen_column("k", "float")
+    series = clct / "s"
+    near = 0.25 - 1e-12  # the float32 that is nearest to it is 0.25
+    assert series.df(stop=near, closed="both")["x"].to_list() == [1]
+    assert series.df(start=near, closed="none")["x"].to_list() == [2, 3]
+    assert series.count(start=0.25 + 1e-12, stop=1e300, closed="both") == 1
+    series.delete(near, near, closed="both")
+    assert series.df()["x"].to_list() == [1, 2, 3]
+
+
 def test_a_handle_of_a_deleted_collection_says_so() -> None:
     repo = Repo()
     clct = make(repo)

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, Literal, NamedTuple, NewType
 
 import pyarrow as pa
@@ -160,16 +161,6 @@ def _components(types: Sequence[pa.DataType], key: Iterable[Any]) -> bytes:
     )
 
 
-def _codec(dtype: pa.DataType) -> Codec:
-    codec = _CODECS.get(dtype)
-    if codec is None:
-        codec = _CODECS[dtype] = _make_codec(dtype)
-    return codec
-
-
-_CODECS: dict[pa.DataType, Codec] = {}
-
-
 def _make_codec(dtype: pa.DataType) -> Codec:
     if pat.is_uint64(dtype):
         return _U64.pack, lambda cut, at: (_U64.unpack_from(cut, at)[0], at + 8)
@@ -190,6 +181,9 @@ def _make_codec(dtype: pa.DataType) -> Codec:
     if pat.is_string(dtype) or pat.is_large_string(dtype) or pat.is_string_view(dtype):
         return lambda value: _escape(value.encode()), _decode_string
     return _escape, _unescape
+
+
+_codec = cache(_make_codec)
 
 
 def _decimal_codec(width: int) -> Codec:

@@ -221,7 +221,11 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
             limits = np.iinfo(found.dtype)
             if not limits.min <= value <= limits.max:  # of a column that was widened since
                 return lo if value < 0 else hi
-        return lo + int(np.searchsorted(found[lo:hi], found.dtype.type(value), side))
+        with np.errstate(over="ignore"):
+            probe = found.dtype.type(value)
+        if probe.item() != value:  # of a column of floats that was: between two of its values
+            side = "left" if probe.item() > value else "right"
+        return lo + int(np.searchsorted(found[lo:hi], probe, side))
     while lo < hi:
         middle = (lo + hi) // 2
         probe = physical_values(column.slice(middle, 1))[0]
