@@ -71,6 +71,14 @@ class StoreSuite:
         store.put("a", pa.py_buffer(b"0123456789").slice(2, 5))
         assert store.get("a").to_pybytes() == b"23456"
 
+    def test_content_in_several_pieces_is_one_object(self, store: Store) -> None:
+        large = pa.py_buffer(bytes(range(256)) * 5_000)
+        pieces = (pa.py_buffer(b"head"), large.slice(1), pa.py_buffer(b""), pa.py_buffer(b"end"))
+        store.put("a", pieces)
+        store.put_all({"b": pieces, "c": (pa.py_buffer(b"one"),), "d": b"two"})
+        whole = b"".join(map(bytes, pieces))
+        assert [store.get(name).to_pybytes() for name in "abcd"] == [whole, whole, b"one", b"two"]
+
     def test_a_put_takes_what_the_buffer_holds_now(self, store: Store) -> None:
         mutable = bytearray(b"before")
         store.put("a", pa.py_buffer(mutable))

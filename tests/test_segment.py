@@ -107,6 +107,36 @@ LONG = walk(100_003)
 _SEGMENTS = {codec: open_segment(encode(LONG, codec).data) for codec in CODECS}
 
 
+def test_plain_columns_are_stored_from_where_they_lie() -> None:
+    """Every byte of a column without nulls is taken from the frame itself, in whatever chunks it
+    comes; and the file is the one that Arrow writes in one piece."""
+    table = LONG.select(["time", "value"]).slice(10, 99_000)
+    table = pa.concat_tables([table.slice(0, 65_536), table.slice(65_536)])
+    places = [
+        positions_of(chunk.buffers()[1]) for column in table.columns for chunk in column.chunks
+    ]
+    encoded = encode(table, "plain", keys=["time"])
+    views = [p for p in encoded.pieces if any(p.address in place for place in places)]
+    assert (
+        sum(p.size for p in views)
+        == table.nbytes
+        == encoded.data.size - sum(p.size for p in encoded.pieces if p not in views)
+    )
+    assert sum(p.size for p in encoded.pieces if p not in views) < 10_000
+    segment = open_segment(encoded.data, encoded.name)
+    sink = pa.BufferOutputStream()
+    reader = pa.ipc.open_file(encoded.data)
+    with pa.ipc.new_file(sink, reader.schema, metadata=reader.metadata) as file:
+        for i in range(segment.num_batches):
+            file.write_batch(segment.batch(i))
+    assert sink.getvalue().equals(encoded.data)
+
+
+def test_small_segments_are_one_piece() -> None:
+    for codec in CODECS:
+        assert len(encode(LONG.slice(0, 9), codec, keys=["time"]).pieces) == 1
+
+
 @given(st.integers(0, 100_003), st.integers(0, 100_003), st.sampled_from(CODECS))
 def test_a_slice_is_that_of_the_table(a: int, b: int, codec: str) -> None:
     start, stop = sorted((a, b))

@@ -22,7 +22,7 @@ from .page import Page
 from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
 from .readahead import Readahead
 from .segment import Segment, open_segment
-from .store.base import Store
+from .store.base import Content, Store
 from .store.parallel import at_once, is_busy
 
 __all__ = ["MissingObjectError", "Objects", "digest_of", "page_name", "segment_name"]
@@ -116,9 +116,9 @@ class Objects:
                 missing.update(((segment, s), None) for s in segment.missing(rows[digest]))
         at_once(lambda each: each[0].fetch([each[1]]), missing)
 
-    def put(self, segments: Mapping[Digest, pa.Buffer], pages: Mapping[Digest, Page]) -> None:
+    def put(self, segments: Mapping[Digest, Content], pages: Mapping[Digest, Page]) -> None:
         """Store segments and pages; durable on return, in no particular order."""
-        named = {segment_name(d): data for d, data in segments.items()}
+        named: dict[str, Content] = {segment_name(d): data for d, data in segments.items()}
         named.update((self.page_name(d), self.encode_page(page)) for d, page in pages.items())
         self.store.put_all(named)
         for digest, page in pages.items():

@@ -48,6 +48,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import groupby
 from struct import Struct
 from typing import Final, TypeVar
 
@@ -90,6 +91,9 @@ _PACKED_BATCH_ROWS: Final = BLOCK
 _BATCH_BYTES: Final = MAX_BATCH_BYTES >> 2
 """Where values are long, batches get fewer rows than usual to stay below this."""
 
+_SMALL: Final = 4096
+"""Bytes up to which copying is cheaper than a piece of its own."""
+
 _VERSION: Final = 1
 _FOOTER: Final = "lakota"
 _CODEC: Final = "lakota:codec"
@@ -100,13 +104,20 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Encoded:
-    """A segment to be stored: `data` holds `rows` rows whose digest is `name`."""
+    """A segment to be stored: a file of `rows` rows whose digest is `name`."""
 
     name: Digest
     rows: int
-    data: pa.Buffer
+    pieces: tuple[pa.Buffer, ...]
+    """The bytes of the file, one after the other. Those of plain columns are where the rows of
+    the frame are: they are not copied to be stored."""
+
+    @cached_property
+    def data(self) -> pa.Buffer:
+        """The bytes of the file in one piece, for who cannot store several."""
+        return self.pieces[0] if len(self.pieces) == 1 else pa.py_buffer(b"".join(self.pieces))
 
 
 @dataclass(frozen=True)
@@ -307,25 +318,47 @@ def _first_keys(batches: list[pa.RecordBatch], positions: list[int]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _write(batches: list[pa.RecordBatch], plan: _Plan, footer: bytes) -> pa.Buffer:
+def _write(batches: list[pa.RecordBatch], plan: _Plan, footer: bytes) -> tuple[pa.Buffer, ...]:
     metadata = {_FOOTER: b64encode(footer)}
     options = pa.ipc.IpcWriteOptions(compression=plan.compression)
+    sink = _Pieces()
+    with pa.ipc.new_file(
+        pa.PythonFile(sink, "w"), plan.ipc_schema, options=options, metadata=metadata
+    ) as file:
+        for batch in batches:
+            file.write_batch(batch)
+    return sink.pieces()
 
-    def write(sink: pa.NativeFile) -> None:
-        with pa.ipc.new_file(sink, plan.ipc_schema, options=options, metadata=metadata) as file:
-            for batch in batches:
-                file.write_batch(batch)
 
-    if plan.compression is None and len(batches) > 1:
-        # The size is known in advance, so nothing is copied twice by growing.
-        measure = pa.MockOutputStream()
-        write(measure)
-        data = pa.allocate_buffer(measure.size())
-        write(pa.FixedSizeBufferWriter(data))
-        return data
-    sink = pa.BufferOutputStream()
-    write(sink)
-    return sink.getvalue()
+class _Pieces:
+    """A file in memory that keeps buffers as they are, and not a copy of them."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._written: list[pa.Buffer | bytes] = []
+
+    def write(self, data: pa.Buffer | bytes) -> int:
+        self._written.append(data)
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        """There is nowhere else to bring it."""
+
+    def pieces(self) -> tuple[pa.Buffer, ...]:
+        """What was written; what is small is joined."""
+        if self._size <= _SMALL:
+            return (pa.py_buffer(b"".join(self._written)),)
+        pieces: list[pa.Buffer] = []
+        for small, run in groupby(self._written, lambda data: len(data) <= _SMALL):
+            found = [*run]
+            pieces.extend(map(pa.py_buffer, [b"".join(found)] if small else found))
+        return tuple(pieces)
 
 
 @dataclass(frozen=True, eq=False)

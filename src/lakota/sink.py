@@ -149,7 +149,7 @@ class Sink:
 
         def store() -> Digest:
             segment = encode(stored, site.codecs(stored.column_names), keys=site.schema.index)
-            site.objects.put({segment.name: segment.data}, {})
+            site.objects.put({segment.name: segment.pieces}, {})
             return segment.name
 
         self._wait(WORKERS - 1)

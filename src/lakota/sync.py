@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
-
 from .changelog import KEEP, LOOSE, PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
 from .digest import Digest
@@ -26,6 +24,7 @@ from .page import Loader, Page
 from .progress import Progress, counted
 from .segment import recode
 from .site import Site
+from .store.base import Content
 
 __all__ = ["pull"]
 
@@ -183,12 +182,14 @@ def _copy_segments(
             size += rows[missing[at]]
             at += 1
         found = pool.map(lambda name: _wanted_segment(target, source, name), group)
-        data = {segment_name(n): d for n, d in zip(group, found, strict=True) if d is not None}
+        data: dict[str, Content] = {
+            segment_name(n): d for n, d in zip(group, found, strict=True) if d is not None
+        }
         target.objects.store.put_all(data)
         yield from group
 
 
-def _wanted_segment(target: Site, source: Objects, name: Digest) -> pa.Buffer | None:
+def _wanted_segment(target: Site, source: Objects, name: Digest) -> Content | None:
     """A segment, verified and as the target wants it; None if it is there already."""
     if target.objects.store.touch(segment_name(name)):
         return None
@@ -197,4 +198,4 @@ def _wanted_segment(target: Site, source: Objects, name: Digest) -> pa.Buffer | 
     segment.check()
     names = segment.schema.names
     wanted = dict(zip(names, resolve(target.codecs(names), segment.schema), strict=True))
-    return segment.data if segment.codecs == wanted else recode(segment.data, wanted).data
+    return segment.data if segment.codecs == wanted else recode(segment.data, wanted).pieces

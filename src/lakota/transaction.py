@@ -34,6 +34,7 @@ from .overlay import plan, rows
 from .region import schema_of
 from .segment import Encoded, encode
 from .site import Joined, Site
+from .store.base import Content
 
 __all__ = [
     "Narrow",
@@ -363,7 +364,7 @@ def _seal(
     heads: Sequence[Child],
     joined: Joined,
     extents: Iterable[Extent],
-    segments: Mapping[Digest, pa.Buffer],
+    segments: Mapping[Digest, Content],
     stamp: int,
     document: Mapping[str, Any],
 ) -> list[Revision]:
@@ -373,7 +374,7 @@ def _seal(
     return publish(site, heads, stamp, edit.root, document)
 
 
-def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[Digest, pa.Buffer]]:
+def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[Digest, Content]]:
     """The names of the segments, and those not stored yet: a single one goes with the pages,
     in one round; of many, no more than WORKERS are held in memory."""
 
@@ -383,12 +384,12 @@ def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[D
 
     def store(draft: Draft) -> Digest:
         segment = encoded(draft)
-        site.objects.put({segment.name: segment.data}, {})
+        site.objects.put({segment.name: segment.pieces}, {})
         return segment.name
 
     if len(made) == 1:
         segment = encoded(made[0])
-        return [segment.name], {segment.name: segment.data}
+        return [segment.name], {segment.name: segment.pieces}
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(store, made)), {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Info, Store, check_folder, check_name
+from .base import Content, Info, Store, check_folder, check_name
 from .cache import Cache, CachedStore, FolderCache, MemoryCache
 from .count import CountingStore, rounds
 from .http import HttpStore
@@ -16,6 +16,7 @@ from .web import write_listing
 __all__ = [
     "Cache",
     "CachedStore",
+    "Content",
     "CountingStore",
     "FolderCache",
     "HttpStore",

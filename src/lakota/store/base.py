@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 from xxhash import xxh3_128_digest
@@ -25,13 +25,16 @@ from ..errors import ObjectMissingError, StoreError
 __all__ = [
     "MOST_PARTS",
     "TAIL",
+    "Content",
     "Info",
     "ReplacedError",
     "Store",
     "Tail",
     "check_folder",
     "check_name",
+    "in_one",
     "is_part",
+    "size_of",
 ]
 
 MOST_PARTS = 8
@@ -39,6 +42,10 @@ MOST_PARTS = 8
 TAIL = 1 << 20
 """Bytes of the end of a large object that are read first: they cost about as much as the wait for
 a request does."""
+
+Content: TypeAlias = pa.Buffer | bytes | tuple[pa.Buffer, ...]
+"""The bytes of an object, in one piece or in several: so what lies here and there in memory can be
+written from where it is."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
@@ -65,6 +72,23 @@ class Tail(NamedTuple):
 
 class ReplacedError(StoreError):
     """The object has other bytes now than its reader began with: to be read from the start."""
+
+
+def in_one(content: Content) -> pa.Buffer | bytes:
+    """Content in one piece, for a store that cannot write it in several: these are copied.
+
+    >>> in_one((pa.py_buffer(b"one "), pa.py_buffer(b"two"))).to_pybytes()
+    b'one two'
+    """
+    if not isinstance(content, tuple):
+        return content
+    return content[0] if len(content) == 1 else pa.py_buffer(b"".join(content))
+
+
+def size_of(content: Content) -> int:
+    """Bytes of content."""
+    pieces = content if isinstance(content, tuple) else (content,)
+    return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def is_part(text: str) -> bool:
@@ -131,10 +155,10 @@ class Store(ABC):
         raises `ObjectMissingError`."""
 
     @abstractmethod
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         """Write `name`: atomic, idempotent, durable on return. Always writes, also over an
         object that is there: this repairs a damaged one and renews its age. A put that fails
-        leaves what was there before."""
+        leaves what was there before. `in_one` makes one piece of content in several."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:
@@ -196,7 +220,7 @@ class Store(ABC):
         below = (info.name[start:] for info in self.list(prefix))
         return [name for name in below if "/" not in name]
 
-    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+    def put_all(self, objects: Mapping[str, Content]) -> None:
         """Write several, in any order, perhaps at once; durable on return."""
         for name, data in objects.items():
             self.put(name, data)

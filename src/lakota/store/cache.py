@@ -26,7 +26,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_digest, xxh3_128_hexdigest
 
 from ..errors import InputError
-from .base import TAIL, Info, ReplacedError, Store, Tail, check_name
+from .base import TAIL, Content, Info, ReplacedError, Store, Tail, check_name, in_one
 
 __all__ = ["Cache", "CachedStore", "FolderCache", "MemoryCache"]
 
@@ -290,11 +290,13 @@ class CachedStore(Store):
             result.append(data)
         return result
 
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
+        data = in_one(data)
         self.store.put(name, data)
         self._keep(self._key(name), pa.py_buffer(data))
 
-    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+    def put_all(self, objects: Mapping[str, Content]) -> None:
+        objects = {name: in_one(data) for name, data in objects.items()}
         self.store.put_all(objects)
         for name, data in objects.items():
             self._keep(self._key(name), pa.py_buffer(data))

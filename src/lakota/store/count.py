@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 
 from ..errors import ObjectMissingError
-from .base import Info, Store, Tail
+from .base import Content, Info, Store, Tail, size_of
 from .parallel import at_once
 
 __all__ = ["CountingStore", "Request", "rounds"]
@@ -119,11 +119,11 @@ class CountingStore(Store):
         at_once(act, names)
         return found
 
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
-        size = memoryview(data).nbytes
+    def put(self, name: str, data: Content) -> None:
+        size = size_of(data)
         self._ask("put", name, lambda: self.inner.put(name, data), lambda _: size)
 
-    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+    def put_all(self, objects: Mapping[str, Content]) -> None:
         at_once(lambda item: self.put(*item), objects.items())
 
     def exists(self, name: str) -> bool:

@@ -30,7 +30,7 @@ from ..errors import (
     UnavailableError,
 )
 from . import web
-from .base import Info, ReplacedError, Store, Tail, check_folder, check_name
+from .base import Content, Info, ReplacedError, Store, Tail, check_folder, check_name, in_one
 from .parallel import REQUESTS, at_once
 
 if TYPE_CHECKING:
@@ -123,11 +123,11 @@ class HttpStore(Store):
             raise ObjectMissingError(f"there is no object {name} at {self.url}")
         return answer
 
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         check_name(name)
-        self._write("PUT", f"objects/{name}", body=memoryview(data).cast("B"))
+        self._write("PUT", f"objects/{name}", body=memoryview(in_one(data)).cast("B"))
 
-    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+    def put_all(self, objects: Mapping[str, Content]) -> None:
         for name in objects:
             check_name(name)
         at_once(lambda item: self.put(*item), objects.items())

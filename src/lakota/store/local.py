@@ -32,6 +32,7 @@ import pyarrow as pa
 from ..errors import InputError, ObjectMissingError, StoreError
 from .base import (
     MOST_PARTS,
+    Content,
     Info,
     ReplacedError,
     Store,
@@ -109,10 +110,10 @@ class LocalStore(Store):
                 raise ReplacedError(f"{name} was replaced while it was being read: read it again")
             return [_read_span(file, start, stop) for start, stop in spans]
 
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         self._settle(name, self._place(name, data))
 
-    def _place(self, name: str, data: pa.Buffer | bytes) -> str:
+    def _place(self, name: str, data: Content) -> str:
         """Write an object, flushed but for its name in the folder, which is returned."""
         path = self._path(name)
         folder = os.path.dirname(path)
@@ -121,7 +122,7 @@ class LocalStore(Store):
             temporary = os.path.join(folder, f".tmp-{os.urandom(8).hex()}")
             try:
                 with open(temporary, "xb", buffering=0) as file:
-                    _write(file.fileno(), memoryview(data).cast("B"))
+                    _write(file.fileno(), data)
                     if self.durability == "fsync":
                         _flush(file.fileno())
                 os.replace(temporary, path)
@@ -140,7 +141,7 @@ class LocalStore(Store):
         except OSError as error:
             raise self._failed("write", name, error) from error
 
-    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+    def put_all(self, objects: Mapping[str, Content]) -> None:
         if len(objects) < 2 or self.durability == "os":
             return super().put_all(objects)
         # A folder that several objects go to is flushed once, and flushes that run at once share
@@ -412,10 +413,12 @@ def _read_span(file: FileIO, start: int, stop: int) -> pa.Buffer:
     return pa.py_buffer(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
-def _write(descriptor: int, data: memoryview) -> None:
+def _write(descriptor: int, data: Content) -> None:
     """Write all: the system may take less at once than it is given."""
-    while len(data) > 0:
-        data = data[os.write(descriptor, data) :]
+    for piece in data if isinstance(data, tuple) else (data,):
+        left = memoryview(piece).cast("B")
+        while len(left) > 0:
+            left = left[os.write(descriptor, left) :]
 
 
 def _flush(descriptor: int) -> None:

@@ -15,7 +15,7 @@ from math import inf
 import pyarrow as pa
 
 from ..errors import ObjectMissingError
-from .base import Info, ReplacedError, Store, Tail, check_folder, check_name
+from .base import Content, Info, ReplacedError, Store, Tail, check_folder, check_name, in_one
 
 __all__ = ["MemoryStore"]
 
@@ -54,8 +54,9 @@ class MemoryStore(Store):
             raise ReplacedError(f"{name} was replaced while it was being read: read it again")
         return [data.slice(start, stop - start) for start, stop in spans]
 
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         check_name(name)
+        data = in_one(data)
         # Bytes cannot change; any other buffer may belong to a caller who goes on using it.
         kept = pa.py_buffer(data if isinstance(data, bytes) else memoryview(data).tobytes())
         with self._lock:

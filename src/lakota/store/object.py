@@ -25,7 +25,7 @@ from ..errors import (
     StoreError,
     UnavailableError,
 )
-from .base import Info, ReplacedError, Store, Tail, check_folder, check_name
+from .base import Content, Info, ReplacedError, Store, Tail, check_folder, check_name, in_one
 from .parallel import at_once
 
 __all__ = ["SCHEMES", "ObjectStore", "StorageOptions"]
@@ -142,9 +142,9 @@ class ObjectStore(Store):
         pairs = zip(wanted, at_once(found, wanted), strict=True)
         return {name: data for name, data in pairs if data is not None}
 
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         path = self._path(name)
-        view = memoryview(data).cast("B")
+        view = memoryview(in_one(data)).cast("B")
 
         def act() -> None:
             self._obstore.put(
@@ -153,7 +153,7 @@ class ObjectStore(Store):
 
         self._do("write", name, act)
 
-    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+    def put_all(self, objects: Mapping[str, Content]) -> None:
         for name in objects:
             check_name(name)
         at_once(lambda item: self.put(*item), objects.items())

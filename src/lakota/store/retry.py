@@ -23,7 +23,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from ..errors import InputError, ObjectMissingError, UnavailableError
-from .base import Info, Store, Tail
+from .base import Content, Info, Store, Tail
 from .parallel import at_once
 
 __all__ = ["RetryingStore"]
@@ -95,10 +95,10 @@ class RetryingStore(Store):
         at_once(act, names)
         return found
 
-    def put(self, name: str, data: pa.Buffer | bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         self._try(lambda: self.inner.put(name, data))
 
-    def put_all(self, objects: Mapping[str, pa.Buffer | bytes]) -> None:
+    def put_all(self, objects: Mapping[str, Content]) -> None:
         at_once(lambda item: self.put(*item), objects.items())
 
     def exists(self, name: str) -> bool:
