@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "lakota"
 # From the bottom up. A module imports only from lines above its own, so modules on one line do
 # not know each other. A name that ends in `.*` is a package whose modules count as one.
 LAYERS = """
-errors
+errors arrays
 progress
 digest
 clock

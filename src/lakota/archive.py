@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from .arrays import integers, texts
 from .digest import Digest
 from .errors import DamagedError
 from .history import Child, Edge
@@ -65,13 +66,12 @@ def encode_archive(records: Mapping[Edge, Record]) -> tuple[str, pa.Buffer]:
         json.dumps(dict(records[edge].document), sort_keys=True, ensure_ascii=False)
         for edge in edges
     ]
-    columns = [
-        [parent for parent, _ in edges],
-        [child for _, child in edges],
-        documents,
-        [records[edge].arrived for edge in edges],
+    arrays = [
+        texts(parent for parent, _ in edges),
+        texts(child for _, child in edges),
+        texts(documents),
+        integers([records[edge].arrived for edge in edges]),
     ]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
     made = encode(pa.table(arrays, schema=_SCHEMA), "zstd", batch_rows=16_384)
     return f"packed.{made.name}.{os.urandom(4).hex()}", made.data
 

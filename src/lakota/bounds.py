@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .arrays import integers
 from .errors import LabelError, RangeError
 from .interval import Cut, Interval, between, encode_rows, parse_closed
 from .schema import Schema
@@ -59,7 +60,7 @@ def key_cuts(
     """The cuts before the keys of rows `firsts` and after those of rows `lasts`."""
     types = [schema[name].type for name in schema.index]
 
-    wanted = pa.array([*firsts, *lasts], pa.int64())
+    wanted = integers([*firsts, *lasts])
     keys = [physical_values(_takeable(table.column(name)).take(wanted)) for name in schema.index]
     components = encode_rows(types, keys)
     los = [Cut(key + b"\x01") for key in components[: len(firsts)]]

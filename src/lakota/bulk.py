@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .arrays import as_numpy, integers
 from .bounds import check_label, key_cuts
 from .cast import has_duplicates, to_table
 from .errors import FrameError, SchemaError
@@ -51,7 +52,7 @@ def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
     starts = np.concatenate(([0], ends[:-1]))
     rows = table.drop_columns([label])
     los, his = key_cuts(rows, schema, starts.tolist(), (ends - 1).tolist())
-    names = labels.take(pa.array(starts)).to_pylist()
+    names = labels.take(integers(starts)).to_pylist()
     return [
         Write(check_label(name), Interval(lo, hi), rows, start, stop, kind)
         for name, lo, hi, start, stop in zip(
@@ -63,5 +64,5 @@ def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
 def _run_ends(labels: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The row after each stretch of equal labels, of which there are none null."""
     encoded = pc.run_end_encode(labels, run_end_type=pa.int64())
-    ends: np.ndarray[Any, np.dtype[np.int64]] = encoded.run_ends.to_numpy()
+    ends: np.ndarray[Any, np.dtype[np.int64]] = as_numpy(encoded.run_ends)
     return ends

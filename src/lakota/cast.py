@@ -28,6 +28,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .arrays import as_array, as_flags, as_numpy, integers, numbers, texts
 from .errors import FrameError, SchemaError
 from .schema import Schema
 from .types import family, type_name
@@ -135,16 +136,20 @@ def _from_polars(frame: pl.DataFrame) -> pa.Table:
         if "\0" in name:  # at which Polars would end the process
             raise FrameError(f"column {name!r}: the name has a NUL; rename it")
     try:
-        return pa.table(frame)
+        return _streamed(frame)
     except pa.ArrowInvalid:
         for name, kind in frame.schema.items():
             try:
-                pa.table(frame.select(name))
+                _streamed(frame.select(name))
             except pa.ArrowInvalid as error:
                 raise FrameError(
                     f"column {name!r}: found {kind}, which Arrow has not; cast it first"
                 ) from error
         raise
+
+
+def _streamed(frame: pl.DataFrame) -> pa.Table:
+    return pa.RecordBatchReader.from_stream(frame).read_all()  # `pa.table` looks for pandas
 
 
 def _is_pandas(value: Any, name: str) -> bool:
@@ -251,7 +256,7 @@ def _from_range(values: range) -> pa.Array:
         and not -(2**63) <= min(values[0], values[-1]) <= max(values[0], values[-1]) < 2**63
     ):
         raise FrameError(f"{values!r} is outside of the range of int64")
-    return pa.array(np.arange(values.start, values.stop, values.step, dtype=np.int64))
+    return integers(np.arange(values.start, values.stop, values.step, dtype=np.int64))
 
 
 def _from_numpy(values: Any, target: pa.DataType) -> Any:
@@ -267,7 +272,8 @@ def _from_numpy(values: Any, target: pa.DataType) -> Any:
     if kind == "U":
         # numpy drops trailing NULs and lets lone surrogates through; Polars checks them.
         return _from_list(values.tolist(), target)
-    return pa.array(values)
+    plain = kind in "iuf" or (kind in "mM" and not np.isnat(values).any())
+    return as_array(values) if plain and type(values) is np.ndarray else pa.array(values)
 
 
 def _to_unit(values: Any) -> Any:
@@ -314,9 +320,14 @@ def _from_list(values: Sequence[Any], target: pa.DataType) -> Any:
         raise FrameError(f"found a mixture of {' and '.join(sorted(names))}, expected one type")
     if names == {"datetime"} or names == {"timedelta"}:
         return _from_times(values, names == {"datetime"})
-    if target == pa.uint64() and {int} >= set(map(type, values)) - {type(None)}:
+    kinds = set(map(type, values))
+    if target == pa.uint64() and {int, type(None)} >= kinds:
         return pa.array(values, target)
-    return pa.array(values)
+    if str in kinds and {str, type(None)} >= kinds:
+        return texts(values)
+    if kinds == {int} and -(2**63) <= min(values) <= max(values) < 2**63:
+        return integers(values)
+    return as_array(np.array(values)) if kinds == {float} else pa.array(values)
 
 
 def _mixture(values: Iterable[Any]) -> set[str]:
@@ -618,7 +629,7 @@ def _check_keys(table: pa.Table, index: Sequence[str]) -> None:
 
 
 def _has_nan(chunk: pa.Array) -> bool:
-    values = chunk.to_numpy()
+    values = as_numpy(chunk)
     return any(
         bool(np.isnan(values[at : at + _BLOCK]).any()) for at in range(0, len(values), _BLOCK)
     )
@@ -665,11 +676,10 @@ def _runs(table: pa.Table, index: Sequence[str]) -> Iterable[list[Any]]:
 def _comparable(array: pa.Array) -> Any:
     """A key column as a numpy array where that is free, else as one that pyarrow compares."""
     kind = family(array.type)
-    if kind in ("timestamp", "date", "time", "duration"):
-        return array.view(pa.int64() if array.type.bit_width == 64 else pa.int32()).to_numpy()
-    if kind in ("int", "float"):
-        return array.to_numpy()
-    return array.to_numpy(zero_copy_only=False) if kind == "bool" else array
+    if kind == "bool":
+        return as_flags(array)
+    values = numbers(array)
+    return array if values is None else values
 
 
 def _blocks(keys: list[Any]) -> Iterable[list[Any]]:
@@ -709,7 +719,7 @@ def _adjacent(key: Any, ufunc: Any, kernel: Any) -> Any:
     if isinstance(key, np.ndarray):
         return ufunc(key[:-1], key[1:])
     rows = len(key) - 1
-    return kernel(key.slice(0, rows), key.slice(1)).to_numpy(zero_copy_only=False)
+    return as_flags(kernel(key.slice(0, rows), key.slice(1)))
 
 
 def _sort(table: pa.Table, index: Sequence[str]) -> pa.Table:
@@ -718,7 +728,7 @@ def _sort(table: pa.Table, index: Sequence[str]) -> pa.Table:
     if len(columns) == 1 and _numeric(columns[0].type):
         whole = columns[0].combine_chunks()
         chunk = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-        order = pa.array(np.argsort(_comparable(chunk), kind="stable"))
+        order = integers(np.argsort(_comparable(chunk), kind="stable"))
     else:
         keys = pa.Table.from_arrays(
             [_sortable(c) for c in columns], list(map(str, range(len(columns))))

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pcodec import ChunkConfig
 from pcodec.standalone import simple_compress, simple_decompress_into
 
+from .arrays import as_flags, integers
 from .errors import DamagedError, FormatError, SchemaError
 
 __all__ = [
@@ -136,7 +137,7 @@ def _pco_names(type_: pa.DataType) -> list[str]:
 def encode_column(array: pa.Array, codec: str) -> pa.Array:
     """`array` as one value of `stored_type`."""
     if codec == "plain":
-        offsets = pa.array([0, len(array)], pa.int64())
+        offsets = integers([0, len(array)])
         return pa.LargeListArray.from_arrays(offsets, array, type=pa.large_list(array.type))
     if codec == "pco":
         return _encode_pco(array)
@@ -188,7 +189,7 @@ def _buffer(stored: pa.Array) -> pa.Buffer:
 def _encode_pco(array: pa.Array) -> pa.Array:
     validity = pa.nulls(1, pa.binary())
     if array.null_count:
-        bits = np.packbits(array.is_valid().to_numpy(zero_copy_only=False), bitorder="little")
+        bits = np.packbits(as_flags(array.is_valid()), bitorder="little")
         validity = _one_binary(pa.py_buffer(bits))
         array = array.drop_null()
     limbs = [simple_compress(limb, _PCO) for limb in _limbs(array)]

@@ -239,7 +239,7 @@ class Collection:
     def delete(self, *labels: str, author: str | None = None, message: str = "") -> list[Revision]:
         """Delete series. Past revisions keep them. Raises `NotFoundError`."""
         self._require(labels)
-        nothing = self.schema.arrow.empty_table()
+        nothing = pa.Table.from_batches([], self.schema.arrow)
         writes = [Write(label, EVERYTHING, nothing, 0, 0) for label in labels]
         return self._ledger.write(writes, author, message)
 

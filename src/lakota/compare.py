@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from .arrays import as_array
+
 __all__ = ["from_ordered", "key_column", "to_ordered", "value_column"]
 
 SMALL = 4096
@@ -77,6 +79,9 @@ def _series(column: Any) -> pl.Series:
     return found if isinstance(found, pl.Series) else found.to_series()
 
 
+_NAN = as_array(np.array([np.nan]))[0]
+
+
 def _exact(array: pa.Array) -> pa.Array:
     """Values of types that Polars has, equal where these are the same."""
     dtype = array.type
@@ -85,7 +90,7 @@ def _exact(array: pa.Array) -> pa.Array:
     if pat.is_null(dtype):
         return pa.nulls(len(array), pa.bool_())
     if pat.is_floating(dtype):
-        same = pc.if_else(pc.is_nan(array), pa.scalar(float("nan")).cast(dtype), array)
+        same = pc.if_else(pc.is_nan(array), _NAN.cast(dtype), array)
         return same.view(f"int{dtype.bit_width}")
     if pat.is_interval(dtype):
         return array.view(pa.binary(16)).cast(pa.large_binary())

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from .answer import as_frame, free_names, take
+from .arrays import texts
 from .compare import key_column, value_column
 from .errors import RangeError
 from .extent import Extent, clusters
@@ -176,7 +177,7 @@ def differences(
     found = compared(before, after, schema.index, schema.values)
     pairs = found.pairs.filter(~pl.col(SAME))
     left, right = pairs[LEFT], pairs[RIGHT]
-    labels = pa.chunked_array([[stretch.label for stretch in stretches]], pa.string())
+    labels = pa.chunked_array([texts(stretch.label for stretch in stretches)])
     columns = {label: take(labels, pairs[JOB])}
     keys, either = found.keys(schema.index), pairs.select(found.either()).to_series()
     columns.update((name, take(keys.column(name), either)) for name in schema.index)

@@ -59,6 +59,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
+from .arrays import flags
 from .errors import SchemaError
 
 __all__ = [
@@ -354,7 +355,7 @@ def _dictionary(array: pa.Array, update: _Update) -> None:
 def _keep(array: pa.Array, valid: _Mask) -> pa.Array:
     """The slots of `array` where `valid` is 1."""
     try:
-        return array.filter(pa.array(valid.view(np.bool_)))
+        return array.filter(flags(valid))
     except pa.ArrowNotImplementedError:  # views, as of Arrow 26: join the runs instead
         edges = np.flatnonzero(np.diff(valid, prepend=0, append=0)).reshape(-1, 2)
         runs = [array.slice(start, stop - start) for start, stop in edges.tolist()]

@@ -53,4 +53,4 @@ def _table(site: Site, extents: Sequence[Extent], hull: Interval) -> pa.Table:
         else settle([part], schema.names, schema, index, opener)[0]
         for part in parts(sorted(extents, key=lambda e: e.key), hull, site.index, opener)
     ]
-    return pa.concat_tables(found) if found else schema.empty_table()
+    return pa.concat_tables(found) if found else pa.Table.from_batches([], schema)

@@ -29,6 +29,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from .arrays import integers
 from .bounds import key_cuts
 from .compact import FACTOR
 from .diff import JOB, LEFT, RIGHT, SAME, Together, compared, stack
@@ -114,7 +115,7 @@ def _stacked(writes: Sequence[Write]) -> pa.Table:
             spans.append((write.table, write.start, write.stop))
     table = pa.concat_tables(table.slice(start, stop - start) for table, start, stop in spans)
     numbers = np.repeat(np.arange(len(writes)), [w.stop - w.start for w in writes])
-    return table.append_column(ORIGIN, pa.array(numbers, pa.int64()))
+    return table.append_column(ORIGIN, integers(numbers))
 
 
 def _runs(

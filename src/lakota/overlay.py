@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.types as pat
 
+from .arrays import integers, numbers
 from .digest import Digest
 from .errors import DamagedError
 from .evolution import default_of, widens
@@ -121,8 +121,8 @@ def _with_origin(parts: Sequence[Slice], schema: pa.Schema, open_segment: Opener
         np.array([part.origin for part in parts], np.int64), [len(part) for part in parts]
     )
     if not table.num_columns:
-        return pa.table([origins], schema=schema)
-    return table.add_column(at, schema.field(at), pa.array(origins))
+        return pa.table([integers(origins)], schema=schema)
+    return table.add_column(at, schema.field(at), integers(origins))
 
 
 def _conform(batch: pa.RecordBatch, schema: pa.Schema, bare: pa.Schema) -> pa.RecordBatch:
@@ -234,22 +234,6 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
         else:
             hi = middle
     return lo
-
-
-def numbers(column: pa.Array) -> np.ndarray[Any, Any] | None:
-    """The buffer of a fixed-width numeric or temporal column as numpy, without a copy."""
-    dtype = column.type
-    if pat.is_floating(dtype):
-        kind = f"f{dtype.bit_width // 8}"
-    elif pat.is_unsigned_integer(dtype):
-        kind = f"u{dtype.bit_width // 8}"
-    elif pat.is_integer(dtype) or pat.is_temporal(dtype):
-        kind = f"i{dtype.bit_width // 8}"
-    else:
-        return None
-    data = column.buffers()[1]
-    # A buffer may be longer than what it is for, by any number of bytes.
-    return np.frombuffer(data, kind, column.offset + len(column))[column.offset :]
 
 
 def count(

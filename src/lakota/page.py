@@ -25,7 +25,7 @@ In a repo of format 1 a page is a segment file of one batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from struct import Struct, calcsize, pack, unpack_from
 from struct import error as struct_error
@@ -328,6 +328,7 @@ def _decode_arrow(name: Digest, data: pa.Buffer, most: int) -> Page:
 # more than everything else that is done with a page.
 
 _NUMBERS = {pa.int8(): "b", pa.int64(): "q", pa.uint64(): "Q"}
+_LISTS = pa.list_(pa.string())
 _OTHERS = {pa.string(): "text", pa.binary(): "bytes", pa.binary(16): "id"}
 
 
@@ -346,12 +347,17 @@ def _column(kind: str, values: Sequence[Any]) -> bytes:
     if kind == "id":
         return b"".join((b"\0", *values))
     if kind == "lists":
-        lists = pa.list_(pa.string())
-        # The first `pa.array` of a list imports pandas, if it is installed: not for `EMPTY`.
-        return column_bytes(pa.array(values, lists) if values else pa.nulls(0, lists))
+        if not any(value is not None for value in values):  # nearly always
+            return _no_lists(len(values))
+        return column_bytes(pa.array(values, _LISTS))
     texts = [value.encode() for value in values] if kind == "text" else values
     ends = accumulate(map(len, texts), initial=0)
     return b"".join((pack(f"<B{len(texts) + 1}q", 0, *ends), *texts))
+
+
+@lru_cache(maxsize=1024)
+def _no_lists(rows: int) -> bytes:
+    return column_bytes(pa.nulls(rows, _LISTS))
 
 
 def _values(kind: str, column: bytes, rows: int) -> list[Any]:

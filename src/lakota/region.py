@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.types as pat
 
+from .arrays import integers
 from .compare import from_ordered, to_ordered
 from .evolution import default_of
 from .extent import ERASE, REPLACE, Extent, clusters
@@ -315,7 +316,7 @@ class _Source:
         """Rows with the numbers of their regions and layers."""
         first = sum(t.num_rows for t in self.tables)
         self.tables.append(table)
-        numbers = pa.array(np.arange(first, first + table.num_rows))
+        numbers = integers(np.arange(first, first + table.num_rows))
         shown = []
         for name, column in zip(table.column_names, table.columns, strict=True):
             proxy = _proxy(column.type)
@@ -325,7 +326,7 @@ class _Source:
                 shown.append(numbers if proxy is None else column.cast(proxy))
         marks = np.empty((2, table.num_rows), np.int64)
         marks[0], marks[1] = region, layer
-        shown.extend(map(pa.array, marks))
+        shown.extend(map(integers, marks))
         return pl.LazyFrame(pa.table(shown, names=[*table.column_names, _PART, NTH]))
 
     def _is_wide_key(self, name: str, dtype: pa.DataType) -> bool:

@@ -16,6 +16,7 @@ from itertools import groupby, pairwise, takewhile
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from .extent import Extent
@@ -54,7 +55,7 @@ class Scan:
         """The scan as a LazyFrame. Raises `SchemaError`."""
         shown = self.site.shown
         check_polars(shown, shown.names)
-        schema = dict(to_polars(shown.arrow.empty_table()).schema)
+        schema = dict(to_polars(pa.Table.from_batches([], shown.arrow)).schema)
         order = list(shown.index)
         if self.column is not None:
             schema = {self.column: pl.String(), **schema}

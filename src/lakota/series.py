@@ -222,7 +222,7 @@ class Series(_Writable):
                 interval = Interval(fit.lo if interval is None else interval.lo, fit.hi)
             if interval is not None:
                 return self._ledger.write([sink.write(interval)], author, message)
-        nothing = self.schema.arrow.empty_table()
+        nothing = pa.Table.from_batches([], self.schema.arrow)
         return self.write(nothing, start, stop, closed=closed, author=author, message=message)
 
     @one_look_first
@@ -240,7 +240,7 @@ class Series(_Writable):
         interval = interval_of(self.schema, start, stop, closed)
         if not interval:
             return []
-        nothing = self.schema.arrow.empty_table()
+        nothing = pa.Table.from_batches([], self.schema.arrow)
         return self._ledger.write([Write(self.label, interval, nothing, 0, 0)], author, message)
 
 

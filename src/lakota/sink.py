@@ -47,7 +47,7 @@ def frames_of(source: Any) -> Iterator[Any]:
         known = isinstance(source, pa.RecordBatchReader) or not hasattr(source, "to_batches")
         stream = known and not isinstance(source, pa.RecordBatchReader)
         reader = pa.RecordBatchReader.from_stream(source) if stream else source
-        yield reader.schema.empty_table()
+        yield pa.Table.from_batches([], reader.schema)
         yield from reader if known else reader.to_batches()
     elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
         yield from source
@@ -114,7 +114,7 @@ class Sink:
 
     def write(self, interval: Interval) -> Write:
         """All of it as a write of `interval`, for one commit."""
-        nothing = self._site.shown.arrow.empty_table()
+        nothing = pa.Table.from_batches([], self._site.shown.arrow)
         table = pa.concat_tables(self._waiting) if self._waiting else nothing
         if not self._done and not self._storing:
             return Write(self._label, interval, table, 0, table.num_rows)

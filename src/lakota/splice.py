@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from .arrays import flags, integers, numbers
 from .compare import key_column
-from .overlay import numbers
 
 __all__ = ["find", "places", "put", "spliced", "taken"]
 
@@ -70,7 +70,7 @@ def _numbers(keys: pa.Table) -> np.ndarray[Any, Any] | None:
 def taken(table: pa.Table, at: Rows) -> pa.Table:
     """The rows `at`, which are sorted, of a table; each chunk by itself."""
     columns = [
-        pa.chunked_array([chunk.take(pa.array(own)) for chunk, own, *_ in _shares(column, at)], t)
+        pa.chunked_array([chunk.take(integers(own)) for chunk, own, *_ in _shares(column, at)], t)
         for column, t in zip(table.columns, table.schema.types, strict=True)
     ]
     return pa.table(columns, schema=table.schema)
@@ -117,7 +117,7 @@ def spliced(
         kept = np.delete(np.arange(size), lost)
         order = np.insert(kept, np.searchsorted(kept, before, "left"), size + np.arange(len(own)))
         both = pa.concat_arrays([chunk, whole.slice(first, len(own))])
-        chunks.append(both.take(pa.array(order)))
+        chunks.append(both.take(integers(order)))
     return pa.chunked_array(chunks if len(column) else [whole], column.type)
 
 
@@ -145,10 +145,10 @@ def _put(chunk: pa.Array, at: Rows, values: pa.Array) -> pa.Array:
     if any(is_kind(dtype) for is_kind in _MASKED):
         mask = np.zeros(len(chunk), bool)
         mask[at] = True
-        return pc.replace_with_mask(chunk, pa.array(mask), values)
+        return pc.replace_with_mask(chunk, flags(mask), values)
     order = np.arange(len(chunk))
     order[at] = len(chunk) + np.arange(len(at))
-    return pa.concat_arrays([chunk, values]).take(pa.array(order))
+    return pa.concat_arrays([chunk, values]).take(integers(order))
 
 
 _MASKED = (

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .arrays import as_flags, as_numpy, texts
 from .errors import RangeError, SchemaError
 
 __all__ = ["family", "in_polars", "parse_type", "physical_value", "physical_values", "type_name"]
@@ -450,9 +451,7 @@ def physical_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
         return list(array.to_pylist())
     if kind == "decimal":
         return _scaled(array)
-    if kind in ("timestamp", "date", "time", "duration"):
-        array = array.view(pa.int64() if array.type.bit_width == 64 else pa.int32())
-    values = array.to_numpy(zero_copy_only=False)
+    values = as_flags(array) if kind == "bool" else as_numpy(array)
     return list((values + 0.0 if kind == "float" else values).tolist())
 
 
@@ -602,7 +601,7 @@ def _timestamp_value(dtype: pa.DataType, value: Any) -> int:
 
 def _parsed(text: str, dtype: pa.DataType) -> int:
     try:
-        return int(pa.scalar(text).cast(dtype).value)
+        return int(texts([text]).cast(dtype)[0].value)
     except (pa.ArrowException, UnicodeEncodeError) as err:
         zone = " with an offset or 'Z'" if dtype.tz is not None else " without an offset"
         raise RangeError(
