@@ -19,8 +19,9 @@ import json
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
+from operator import lt
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ import pyarrow as pa
 from .arrays import integers, texts
 from .digest import Digest
 from .errors import DamagedError
-from .history import Child, Edge
+from .history import Edge
 from .segment import Segment, encode, open_segment
 
 __all__ = ["Archive", "Record", "archive_digest", "encode_archive"]
@@ -43,6 +44,7 @@ _SCHEMA = pa.schema(
 )
 _NAME = re.compile(r"packed\.([0-9a-f]{32})\.[0-9a-f]{8}")
 _CHILD = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
+_CHILDREN = re.compile(r"(?:[0-9a-f]{16}-[0-9a-f]{32}\n)*")
 
 
 class Record(NamedTuple):
@@ -142,15 +144,14 @@ class Archive:
 def _sorted_edges(digest: Digest, segment: Segment) -> list[Edge]:
     columns = segment.table(["parent", "child"]).columns
     parents, children = (column.to_pylist() for column in columns)
-    for name in (*parents, *children):
-        if not _CHILD.fullmatch(name):
+    for names in (parents, children):
+        # One look at all of them; where something is wrong, one at each.
+        text = "\n".join((*names, ""))
+        if text.count("\n") != len(names) or not _CHILDREN.fullmatch(text):
+            name = next((n for n in names if not _CHILD.fullmatch(n)), None)
             raise DamagedError(f"archive {digest} names {name!r}: not a state")
-    edges = list(zip(map(Child, parents), map(Child, children), strict=True))
-    if any(parent >= child for parent, child in edges) or not _in_order(edges):
+    keys = list(zip(children, parents, strict=True))
+    ordered = all(map(lt, keys, keys[1:]))  # strictly, so each is there once
+    if not ordered or not all(map(lt, parents, children)):
         raise DamagedError(f"archive {digest} is not in the order of its revisions")
-    return edges
-
-
-def _in_order(edges: Iterable[Edge]) -> bool:
-    keys = [(child, parent) for parent, child in edges]
-    return keys == sorted(set(keys))
+    return list(zip(parents, children, strict=True))

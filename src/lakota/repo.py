@@ -349,8 +349,9 @@ class Repo:
         """Refuse a bundle that stands on what is not here."""
         needs = source.store.needs if isinstance(source.store, BundleStore) else {}
         for label, entry in chosen.items():
-            have = Changelog(self.store, entry.id).history()
-            missing = [child for child in needs.get(entry.id, ()) if not have.has(Child(child))]
+            needed = needs.get(entry.id, ())
+            have = Changelog(self.store, entry.id).history() if needed else History()
+            missing = [child for child in needed if not have.has(Child(child))]
             if missing:
                 raise NotFoundError(
                     f"{source.store!r} goes on from revision {missing[0]} of {label!r}, which this "

@@ -9,7 +9,7 @@ each missing revision is compared with its parent, page by page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from .changelog import KEEP, LOOSE, PHI, Child, Edge, History, root_of, stamp_of
@@ -34,6 +34,7 @@ REVISIONS_AT_ONCE = 64
 WORKERS = 4
 SEGMENTS_AT_ONCE = 256
 ROWS_AT_ONCE = 1 << 22
+ROWS_OF_A_TURN = 1 << 20
 
 
 def pull(
@@ -137,9 +138,8 @@ def _copy_objects(
                 segments[name] = segments.get(name, 0) + e.length
         present.add(child)
     missing = [name for name in segments if name not in done]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        copied = _copy_segments(target, source.objects, missing, segments, pool)
-        list(counted(copied, progress, len(missing), "segments"))
+    copied = _copy_segments(target, source.objects, missing, segments)
+    list(counted(copied, progress, len(missing), "segments"))
     target.objects.put({}, pages)
     done.update(missing, pages)
 
@@ -166,11 +166,7 @@ def _either(source: Site, target: Site) -> Loader:
 
 
 def _copy_segments(
-    target: Site,
-    source: Objects,
-    missing: Sequence[Digest],
-    rows: Mapping[Digest, int],
-    pool: ThreadPoolExecutor,
+    target: Site, source: Objects, missing: Sequence[Digest], rows: Mapping[Digest, int]
 ) -> Iterator[Digest]:
     """Copy segments, as many at once as fit into memory well, and so durable with few flushes."""
     at = 0
@@ -181,12 +177,23 @@ def _copy_segments(
             group.append(missing[at])
             size += rows[missing[at]]
             at += 1
-        found = pool.map(lambda name: _wanted_segment(target, source, name), group)
-        data: dict[str, Content] = {
-            segment_name(n): d for n, d in zip(group, found, strict=True) if d is not None
-        }
+        # Small ones that do not travel are quicker one by one: threads would wait for each other.
+        travel = source.store.remote or target.objects.store.remote
+        turns = len(group) if travel else min(WORKERS, size // ROWS_OF_A_TURN)
+        found = _in_turns(lambda name: _wanted_segment(target, source, name), group, turns)
+        data = {segment_name(n): d for n, d in zip(group, found, strict=True) if d is not None}
         target.objects.store.put_all(data)
         yield from group
+
+
+def _in_turns(
+    get: Callable[[Digest], Content | None], names: Sequence[Digest], turns: int
+) -> list[Content | None]:
+    """What `get` gives for each, by some threads if it is worth it."""
+    if turns < 2:
+        return [get(name) for name in names]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(get, names))
 
 
 def _wanted_segment(target: Site, source: Objects, name: Digest) -> Content | None:
