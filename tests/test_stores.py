@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +255,18 @@ def test_a_put_that_fails_leaves_what_was_there_and_nothing_else(
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:1_000]))
+    writev = os.writev
+
+    def some(descriptor: int, pieces: Sequence[memoryview]) -> int:
+        return writev(descriptor, [*pieces[:1], pieces[1][:700]])
+
+    monkeypatch.setattr(os, "writev", some)
     store = LocalStore(tmp_path)
     store.put("a", b"0123456789" * 999)
     assert store.get("a").to_pybytes() == b"0123456789" * 999
+    pieces = tuple(pa.py_buffer(bytes([n % 256]) * (n % 1_900)) for n in range(3_000))
+    store.put("a", pieces)
+    assert store.get("a").to_pybytes() == b"".join(pieces)
 
 
 def test_put_all_raises_what_failed_and_waits_for_the_others(

@@ -133,6 +133,9 @@ class Disk:
         self.after()
         return len(piece)
 
+    def writev(self, descriptor: int, pieces: Sequence[memoryview]) -> int:
+        return self.write(descriptor, b"".join(pieces))
+
     def fsync(self, descriptor: int) -> None:
         node, path = self._files[descriptor]
         self._step("flush", path)
