@@ -31,6 +31,22 @@ settings.register_profile(
 settings.load_profile(os.environ.get("LAKOTA_PROFILE", "default"))
 
 
+OWN_TESTS = {
+    "extent": ("test_manifest.py",),
+    "changelog": ("test_changelog.py", "test_archive.py"),
+}
+"""Of modules whose tests are not in the file of their own name."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A mutant is to be noticed by the tests of its own module."""
+    package, _, rest = os.environ.get("MUTANT_UNDER_TEST", "").partition(".")
+    module = rest.partition(".")[0]
+    if package == "lakota" and module:
+        own = OWN_TESTS.get(module, (f"test_{module}.py",))
+        items[:] = [item for item in items if item.path.name in own]
+
+
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     """A bucket of a real server."""

@@ -5,8 +5,8 @@ which depends on the extents alone.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
-from itertools import groupby, pairwise, permutations
+from collections.abc import Callable, Iterable
+from itertools import groupby, islice, pairwise, permutations
 from typing import Any
 from unittest.mock import patch
 
@@ -29,7 +29,7 @@ from lakota.extent import (
     resolve,
 )
 from lakota.interval import HIGH, LOW, Cut, Interval, after, before
-from lakota.manifest import EMPTY, Edit, Manifest, apply, changes, join, news, pages
+from lakota.manifest import EMPTY, Edit, Manifest, apply, changes, join, news, pages, unseen
 from lakota.page import Page
 
 INT = [pa.int64()]
@@ -299,6 +299,82 @@ def test_looking_near_an_interval_finds_what_touches_it(
         assert manifest.select(label) == own
 
 
+PREFIXES = ("", *LABELS, "a\0b", "aa", "z")
+
+
+@given(many_labels, st.sampled_from(PREFIXES), spans, fanouts)
+def test_looking_across_labels_finds_all_that_may_be_inside(
+    extents: list[Extent], prefix: str, span: tuple[Cut, Cut], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        manifest = Forest().of(extents)
+        own = [e for e in manifest.extents() if e.label.startswith(prefix)]
+        lo, hi = interval = Interval(*span)
+        found = list(manifest.across(interval, prefix))
+        assert [e for e in found if e.lo < hi and e.hi > lo] == [
+            e for e in own if e.lo < hi and e.hi > lo
+        ]
+        assert [e for e in own if e in set(found)] == found
+        assert list(manifest.across(prefix=prefix)) == own
+
+
+@given(many_labels, many_labels, st.sampled_from([*LABELS, "", "aa", "z"]), spans, fanouts)
+def test_of_two_states_what_was_not_seen_is_found_once(
+    both: list[Extent], more: list[Extent], label: str, span: tuple[Cut, Cut], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        forest, interval = Forest(), Interval(*span)
+        first, second = forest.of(both), forest.of([*both, *more])
+        loaded: list[Digest] = []
+
+        def load(name: Digest) -> Page:
+            loaded.append(name)
+            return forest.pages[name]
+
+        seen: set[Digest] = set()
+        found = list(unseen(Manifest(first.root, load), label, interval, seen))
+        assert found == first.select(label, interval)
+        again = list(unseen(Manifest(second.root, load), label, interval, seen))
+        assert {*found, *again} == {*found, *second.select(label, interval)}
+        assert len(loaded) == len(set(loaded)) and set(loaded) == seen
+        assert list(unseen(Manifest(second.root, load), label, interval, seen)) == []
+
+
+def test_every_interval_of_a_small_manifest_is_found() -> None:
+    spans = [(1, 3), (3, 4), (4, 4), (6, 8), (6, 9)]
+    for fanout in (2, 3, 48):
+        with with_fanout(fanout):
+            manifest = Forest().of(
+                wide(label, lo, hi, 10 * nth)
+                for label in ("a", "b", "c")
+                for nth, (lo, hi) in enumerate(spans)
+            )
+            for label in ("a", "b", "c", "bb"):
+                own = [e for e in manifest.extents() if e.label == label]
+                for lo in CUTS:
+                    assert list(manifest.before(label, lo)) == [e for e in own if e.lo < lo][::-1]
+                    for hi in CUTS:
+                        where = Interval(lo, hi)
+                        inside = [e for e in own if e.lo < hi and e.hi > lo]
+                        near = [e for e in own if e.lo <= hi and e.hi >= lo]
+                        assert manifest.select(label, where) == inside
+                        assert list(manifest.near(label, where)) == near
+                        assert list(unseen(manifest, label, where, set())) == inside
+
+
+def wide(label: str, lo: int, hi: int, stamp: int) -> Extent:
+    """An upsert from one cut to another, which hides nothing."""
+    return point(label, 0, stamp)._replace(lo=CUTS[lo], hi=CUTS[hi + 1], kind=UPSERT)
+
+
+def test_changes_are_sorted_by_key_though_intervals_are_not() -> None:
+    forest = Forest()
+    extents = [wide("a", 1, 9, 1), wide("a", 1, 5, 2), wide("a", 1, 3, 3)]
+    empty, full = forest.of([]), forest.of(extents)
+    assert changes(empty, full) == ([], extents)
+    assert changes(full, empty) == (extents, [])
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 59), st.integers(0, 40)), max_size=6),
     fanouts,
@@ -391,3 +467,44 @@ def test_comparing_large_manifests_reads_only_where_they_differ() -> None:
     gone, come = changes(Manifest(first.root, load), Manifest(second.root, load))
     assert (len(gone), len(come)) == (1, 1)
     assert len(set(loaded)) <= 4 * depth(first)
+
+
+def test_what_is_not_asked_for_is_not_read() -> None:
+    forest = Forest()
+    manifest = forest.of(points(5000))
+    loaded: list[Digest] = []
+
+    def load(name: Digest) -> Page:
+        loaded.append(name)
+        return forest.pages[name]
+
+    looked = Manifest(manifest.root, load)
+    cut, here = before(INT, (2500,)), Interval(before(INT, (2500,)), after(INT, (2500,)))
+    path = depth(manifest)
+    searches: list[tuple[Callable[[], Iterable[Extent]], int, int]] = [
+        (lambda: looked.select("a", here), 1, path + 1),
+        (lambda: looked.select("a", Interval(LOW, before(INT, (1,)))), 1, path),
+        (lambda: looked.select("a", Interval(before(INT, (4998,)), HIGH)), 1, path + 1),
+        (lambda: looked.select("aa"), 0, path + 1),
+        (lambda: looked.select("0"), 0, path),
+        (lambda: looked.select("c"), 0, path),
+        (lambda: islice(looked.before("a", cut), 1), 1, path),
+        (lambda: islice(looked.near("b", Interval(LOW, HIGH)), 1), 1, path + 1),
+        (lambda: looked.before("0", cut), 0, path),
+        (lambda: looked.before("aa", cut), 0, path),
+        (lambda: looked.across(prefix="aa"), 0, path + 1),
+        (lambda: looked.across(prefix="0"), 0, path),
+        (lambda: looked.across(prefix="c"), 0, path),
+        (lambda: unseen(looked, "a", here, set()), 1, path + 1),
+        (lambda: unseen(looked, "aa", here, set()), 0, path + 1),
+        (lambda: unseen(looked, "0", here, set()), 0, path),
+    ]
+    for number, (search, count, most) in enumerate(searches):
+        loaded.clear()
+        assert (number, len(list(search()))) == (number, count)
+        assert len(loaded) <= most, number
+    # Of two labels, all pages that have both or may overlap.
+    loaded.clear()
+    found = list(looked.across(here))
+    assert point("a", 2500, 2501) in found
+    assert len(loaded) <= 3 * path

@@ -341,7 +341,7 @@ class Changelog:
         if self._is_tidy(loose):
             return 0
         own = sorted(edges_in(names), key=lambda edge: edge[1])
-        spared = {*history.heads, *(child for _, child in own[len(own) - keep :])}
+        spared = {*history.heads, *(child for _, child in own[max(len(own) - keep, 0) :])}
         moving = [edge for edge in own if edge[1] not in spared]
         taken: list[str] = []
         size = len(moving)

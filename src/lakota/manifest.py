@@ -157,37 +157,18 @@ def _leaves(page: Page, load: Loader) -> Iterator[Page]:
 
 def apply(manifest: Manifest, new: Iterable[Extent]) -> Edit:
     """The manifest that also has seen the writes of `new`."""
-    removed: list[Extent] = []
-    added: list[Extent] = []
+    removed: set[Extent] = set()
+    added: set[Extent] = set()
     for label, group in groupby(sorted(new, key=lambda e: e.label), key=lambda e: e.label):
-        if manifest.root == EMPTY.name:
-            added.extend(resolve(group))
-            continue
-        for old, resolved in _resolve_near(manifest, label, list(group)):
-            gone, come = set(old) - set(resolved), set(resolved) - set(old)
-            removed.extend(gone)
-            added.extend(come)
+        fresh = list(group)
+        old: set[Extent] = set()
+        for cluster in clusters(fresh):
+            hull = Interval(cluster[0].lo, max(e.hi for e in cluster))
+            old.update(manifest.near(label, hull))
+        resolved = set(resolve([*old, *fresh]))
+        removed |= old - resolved
+        added |= resolved - old
     return rewrite(manifest, removed, added)
-
-
-def _resolve_near(
-    manifest: Manifest, label: str, new: Sequence[Extent]
-) -> Iterator[tuple[list[Extent], list[Extent]]]:
-    """What is there around `new`, and what it becomes, region by region."""
-    reach: bytes = b""
-    old: set[Extent] = set()
-    fresh: list[Extent] = []
-    for cluster in clusters(new):
-        hull = Interval(cluster[0].lo, max(e.hi for e in cluster))
-        found = list(manifest.near(label, hull))
-        if fresh and not any(e.lo <= reach for e in (*found, *cluster)):
-            yield list(old), resolve([*old, *fresh])
-            old, fresh, reach = set(), [], b""
-        old.update(found)
-        fresh.extend(cluster)
-        reach = max(reach, hull.hi, *(e.hi for e in found))
-    if fresh:
-        yield list(old), resolve([*old, *fresh])
 
 
 def join(first: Manifest, second: Manifest) -> Edit:
