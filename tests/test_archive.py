@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from lakota import Repo, Schema
 from lakota.archive import Archive, Record, archive_digest, encode_archive
 from lakota.changelog import Changelog
+from lakota.digest import Digest
 from lakota.errors import DamagedError, ObjectMissingError
 from lakota.history import PHI, Child, Edge, History, make_child
 from lakota.store.base import Store
 from lakota.store.local import LocalStore
 from lakota.store.memory import MemoryStore
+from lakota.transaction import publish
 
 ID = "a" * 32
 SCHEMA = Schema(n="int*", x="float")
@@ -330,3 +332,18 @@ def test_an_archive_gives_back_what_went_in(texts: dict[tuple[Child, Child], str
     assert archive.edges == set(records)
     assert archive.records() == records
     assert all(archive.document(edge) == records[edge].document for edge in records)
+
+
+def test_of_writers_at_once_some_move_revisions_and_not_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moves: list[Changelog] = []
+    monkeypatch.setattr(Changelog, "tidy", lambda self: moves.append(self))
+    site = Repo().create_collection(SCHEMA, "c")._ledger.site
+    rng = random.Random(1)
+    for count, fewest, most in ((1, 200, 200), (10, 5, 50)):
+        moves.clear()
+        for turn in range(200):
+            heads = [make_child(1 + n, f"{n:032x}") for n in range(count)]
+            publish(site, heads, 100 + turn, Digest(rng.randbytes(16).hex()), {})
+        assert fewest <= len(moves) <= most

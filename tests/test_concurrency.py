@@ -72,34 +72,47 @@ def run(
     assert [process.exitcode for process in processes] == [0] * writers
 
 
-def observe(repo: Repo, writers: int, known: int) -> int:
-    """What a reader must find at any time; returns the number of revisions."""
-    clct = repo / "c"
-    heads = clct.changelog.heads()
-    assert len(heads) <= writers
-    whole = (clct / "s").frame(merged=True)
-    assert whole["n"].to_pylist() == sorted(set(whole["n"].to_pylist()))
-    seen = (clct / "s").df()["n"].to_list()
-    assert seen == sorted(set(seen))
-    found = len(clct.changelog.log())
-    assert found >= known
-    return found
+class Reader:
+    """Looks while others write; keeps how often, and how many heads and revisions it saw."""
+
+    def __init__(self, writers: int) -> None:
+        self.writers = writers
+        self.looks = self.heads = self.revisions = 0
+
+    def look(self, repo: Repo) -> None:
+        """What a reader must find at any time."""
+        clct = repo / "c"
+        heads = len(clct.changelog.heads())
+        assert heads <= self.writers
+        whole = (clct / "s").frame(merged=True)
+        assert whole["n"].to_pylist() == sorted(set(whole["n"].to_pylist()))
+        seen = (clct / "s").df()["n"].to_list()
+        assert seen == sorted(set(seen))
+        found = len(clct.changelog.log())
+        assert found >= self.revisions
+        self.looks, self.heads, self.revisions = self.looks + 1, max(self.heads, heads), found
 
 
 SIZES = [
     pytest.param(6, 10, id="6x10"),
     pytest.param(64, 100, id="64x100", marks=pytest.mark.long),
+    pytest.param(8, 1_000, id="8x1000", marks=pytest.mark.long),
 ]
 
 
 @pytest.mark.parametrize(("writers", "commits"), SIZES)
 def test_of_distinct_rows_every_one_is_there(
-    place: Place, writers: int, commits: int, tmp_path: Path
+    place: Place,
+    writers: int,
+    commits: int,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     opened(place).create_collection(SCHEMA, "c")
-    known = 0
+    reader = Reader(writers)
     for repo in run(place, _distinct, writers, commits, tmp_path):
-        known = observe(repo, writers, known)
+        reader.look(repo)
+    record_property("reader", vars(reader))
     repo = opened(place)
     repo.merge()
     assert len((repo / "c").changelog.heads()) == 1
@@ -109,12 +122,17 @@ def test_of_distinct_rows_every_one_is_there(
 
 @pytest.mark.parametrize(("writers", "commits"), SIZES)
 def test_of_overlapping_rows_the_last_written_are_there(
-    place: Place, writers: int, commits: int, tmp_path: Path
+    place: Place,
+    writers: int,
+    commits: int,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     opened(place).create_collection(SCHEMA, "c")
-    known = 0
+    reader = Reader(writers)
     for repo in run(place, _overlapping, writers, commits, tmp_path):
-        known = observe(repo, writers, known)
+        reader.look(repo)
+    record_property("reader", vars(reader))
     repo = opened(place)
     repo.merge()
     writes = sorted(

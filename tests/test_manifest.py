@@ -257,6 +257,8 @@ def test_joins_commute_associate_and_change_nothing_twice(
         }
         x, y, z = sides
         joined.add(forest.grown(join(x, forest.grown(join(y, z)))).root)
+        others = {e for side in (y, z) for e in changes(x, side)[1]}
+        joined.add(forest.grown(apply(x, others)).root)  # both at once
         assert joined == {forest.of([*a, *b, *c]).root}
         (root,) = joined
         for side in sides:

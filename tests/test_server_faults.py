@@ -18,7 +18,11 @@ from lakota import Repo, UnavailableError
 from lakota.store import HttpStore
 
 KILLS = [3, pytest.param(100, marks=pytest.mark.long)]
-WRITERS = [(6, 10), pytest.param((64, 100), marks=pytest.mark.long)]
+WRITERS = [
+    (6, 10),
+    pytest.param((64, 100), marks=pytest.mark.long),
+    pytest.param((8, 1_000), marks=pytest.mark.long),
+]
 LIMITS = {"requests": 1_000, "connections": 10_000}
 
 
@@ -66,7 +70,11 @@ def whole(repo: Repo, expected: Any) -> bool:
 @pytest.mark.parametrize("kills", KILLS)
 @pytest.mark.parametrize("act", [push, pull])
 def test_a_transfer_whose_client_was_killed_goes_on(
-    tmp_path: Path, server: Server, act: Callable[..., None], kills: int
+    tmp_path: Path,
+    server: Server,
+    act: Callable[..., None],
+    kills: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     source = history(tmp_path / "source")
     expected = content(source)
@@ -88,12 +96,13 @@ def test_a_transfer_whose_client_was_killed_goes_on(
         act(lambda _: None, *arguments)
         assert content(Repo(there)) == expected
         assert intact(Repo(there))
+    record_property("cut off", cut_off)
     assert cut_off
 
 
 @pytest.mark.parametrize("kills", KILLS)
 def test_a_transfer_whose_server_was_killed_goes_on(
-    tmp_path: Path, server: Server, kills: int
+    tmp_path: Path, server: Server, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
     source = history(tmp_path / "source")
     expected = content(source)
@@ -121,6 +130,7 @@ def test_a_transfer_whose_server_was_killed_goes_on(
                 act(*arguments)
         assert content(Repo(there)) == expected
         assert intact(Repo(there))
+    record_property("cut off", noticed)
     assert noticed
 
 
@@ -182,7 +192,10 @@ def read(pipe: Any, url: str, token: str) -> None:
 
 @pytest.mark.parametrize("size", WRITERS)
 def test_many_writers_lose_nothing_and_fail_no_reader(
-    tmp_path: Path, server: Server, size: tuple[int, int]
+    tmp_path: Path,
+    server: Server,
+    size: tuple[int, int],
+    record_property: Callable[[str, object], None],
 ) -> None:
     writers, turns = size
     url, token = f"{server.url}/r", server.tokens["write"]
@@ -198,6 +211,7 @@ def test_many_writers_lose_nothing_and_fail_no_reader(
         here.send("stop")
         assert here.poll(60), "the reader failed"
         reads, heads = here.recv()
+        record_property("reader", {"looks": reads, "heads": heads})
     finally:
         reader.kill()
         reader.join()

@@ -22,7 +22,7 @@ from fault_kit import SCHEMA, content, intact, numbers, tree
 from server_kit import Server, serving
 
 from lakota import Clock, Repo, Schema, StoreError
-from lakota.changelog import PHI, encode_document, make_child
+from lakota.changelog import PHI, encode_document, make_child, stamp_of
 from lakota.errors import AlreadyExistsError, DamagedError, InputError, NotFoundError
 from lakota.extent import Extent
 from lakota.manifest import EMPTY, apply
@@ -560,6 +560,18 @@ def test_the_registry_takes_no_rows_that_make_a_repo_unreadable(server: Server) 
         with pytest.raises(DamagedError, match="is refused"):
             Repo(server.store(name, "write"))._registry._write(kind, entries, "mean")
     assert content(Repo(server.root / name)) == before
+    assert Repo(server.root / name).ls() == ["c"]
+
+
+def test_a_revision_that_would_hide_the_registry_is_refused(server: Server) -> None:
+    name = "hidden"
+    repo = Repo(server.store(name, "write"))
+    repo.create_collection(SCHEMA, "c")
+    changelog = repo._registry.site.changelog
+    head = changelog.heads()[-1]
+    empty = make_child(stamp_of(head) + 1, EMPTY.name)
+    with pytest.raises(DamagedError, match="takes what it says of collection"):
+        changelog.commit([head], empty, {})
     assert Repo(server.root / name).ls() == ["c"]
 
 

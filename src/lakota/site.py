@@ -14,7 +14,7 @@ from .changelog import Changelog, Child, root_of
 from .clock import Clock
 from .digest import Digest
 from .errors import ClockError, ClockWarning
-from .manifest import EMPTY, Manifest, join
+from .manifest import EMPTY, Manifest, apply, changes
 from .objects import Objects
 from .page import Page
 from .schema import Schema
@@ -124,14 +124,16 @@ class Site:
 
     def joined(self, heads: Sequence[Child]) -> Joined:
         """The manifest of several states together, without committing a merge."""
-        fresh: dict[Digest, Page] = {}
+        if not heads:
+            return Joined(self.manifest_of(EMPTY.name), {})
+        # The newest most often has what the others have. What they have besides is laid in at
+        # once: one after the other would make pages of every state between.
+        newest = self.manifest(max(heads))
+        more = {e for head in heads for e in changes(newest, self.manifest(head))[1]}
+        edit = apply(newest, more)
+        fresh = edit.pages
 
         def load(name: Digest) -> Page:
             return fresh[name] if name in fresh else self.objects.page(name)
 
-        manifest = Manifest(root_of(heads[0]) if heads else EMPTY.name, load)
-        for head in heads[1:]:
-            edit = join(manifest, self.manifest(head))
-            fresh.update(edit.pages)
-            manifest = Manifest(edit.root, load)
-        return Joined(manifest, fresh)
+        return Joined(Manifest(edit.root, load), fresh)

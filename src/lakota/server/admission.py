@@ -143,7 +143,7 @@ class Admission:
             return False
         self._prove(collection, parent, child)
         if collection == REGISTRY_ID:
-            self._columns.check_registry(child, deletes=deletes)
+            self._columns.check_registry(parent, child, deletes=deletes)
         return True
 
     def _prove(self, collection: str, parent: Child, child: Child) -> None:

@@ -40,6 +40,7 @@ class Columns:
         self._registry = registry
         self._lock = threading.Lock()
         self._turn = threading.Lock()
+        self._said: tuple[tuple[Child, ...], Contents] | None = None
 
     @contextmanager
     def turn(self, collection_id: str) -> Iterator[None]:
@@ -65,16 +66,16 @@ class Columns:
             )
         return evolve(Schema.loads(entry.schema), facts, stored=True)
 
-    def check_registry(self, child: Child, *, deletes: bool) -> None:
+    def check_registry(self, parent: Child, child: Child, *, deletes: bool) -> None:
         """Refuse a revision of the registry, all of which is stored, that takes away or changes
-        what is there, or that says what cannot be. Raises `DamagedError`, and `DeletionError`
-        if it deletes and may not."""
-        site = self._registry.site
+        what is there, or that says what cannot be: what the heads say is compared with what they
+        would say with it, for it hides its parent. Raises `DamagedError`, and `DeletionError` if
+        it deletes and may not."""
         with self._lock:
-            before = self._registry.contents(site.joined(site.changelog.heads()).manifest)
+            history = self._registry.site.changelog.history()
+            before = self._contents(history.heads)
             try:
-                heads = [*site.changelog.heads(), child]
-                after = self._registry.contents(site.joined(heads).manifest)
+                after = self._contents(history.add([(parent, child)]).heads)
             except (LakotaError, ValueError, TypeError, LookupError) as error:
                 raise DamagedError(f"revision {child} of the registry: {error}") from error
         if before == after:
@@ -92,6 +93,15 @@ class Columns:
             if (entry, after.facts.get(id_)) != (old, before.facts.get(id_)):
                 _check_entry(entry, child)
                 _check_columns(before, after, id_, child)
+
+
+    def _contents(self, heads: tuple[Child, ...]) -> Contents:
+        """What these states say together. The last are remembered: if a revision is taken, they
+        are what the next one is compared with."""
+        if self._said is None or self._said[0] != heads:
+            site = self._registry.site
+            self._said = heads, self._registry.contents(site.joined(heads).manifest)
+        return self._said[1]
 
 
 def check_segment(segment: Segment, schema: Schema, what: str) -> None:

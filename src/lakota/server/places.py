@@ -47,6 +47,7 @@ class Place:
     store: Store
     _repo: Repo | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _tidying: threading.Lock = field(default_factory=threading.Lock)
     _listings: dict[str, _Listing] = field(default_factory=dict)
     _changelogs: dict[str, Changelog] = field(default_factory=dict)
 
@@ -72,12 +73,15 @@ class Place:
 
     def tidy(self, collection: str) -> None:
         """Move old revisions of a collection into archives, as clients cannot do it here."""
-        if self._header.format == 1:
+        # Of requests at once, one does it for all.
+        if self._header.format == 1 or not self._tidying.acquire(blocking=False):
             return
-        with suppress(
-            StoreError, DamagedError
-        ):  # what is not tidied now will be after a later revision
-            self.changelog(collection).tidy()
+        try:
+            # What is not tidied now will be after a later revision.
+            with suppress(StoreError, DamagedError):
+                self.changelog(collection).tidy()
+        finally:
+            self._tidying.release()
 
     def changelog(self, collection: str) -> Changelog:
         """The changelog of the collection of that id."""
