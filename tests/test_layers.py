@@ -26,7 +26,7 @@ evolution
 codecs
 segment
 layout page
-manifest
+writes manifest
 overlay compact
 patch compare answer
 splice

@@ -18,6 +18,7 @@ __all__ = [
     "check_count",
     "check_grace",
     "check_label",
+    "check_labels",
     "check_window",
     "interval_of",
     "key_cuts",
@@ -41,6 +42,14 @@ def check_label(label: object) -> str:
             f"label {label[:40]!r} of {size} bytes: expected 1 to {LABEL_BYTES} bytes, not blank"
         )
     return label
+
+
+def check_labels(labels: list[str]) -> list[str]:
+    """The same of many, that Arrow knows to be valid Unicode."""
+    if not all(map(str.strip, labels)) or 4 * max(map(len, labels), default=0) > LABEL_BYTES:
+        for label in labels:
+            check_label(label)
+    return labels
 
 
 def interval_of(schema: Schema, start: Any, stop: Any, closed: str) -> Interval:

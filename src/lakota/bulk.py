@@ -6,21 +6,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from .arrays import as_numpy, integers
-from .bounds import check_label, key_cuts
-from .cast import has_duplicates, to_table
+from .bounds import check_label, check_labels, key_cuts
+from .cast import has_duplicates, in_order, to_table
 from .errors import FrameError, SchemaError
 from .extent import REPLACE, UPSERT
-from .interval import Interval
 from .schema import Schema
-from .transaction import Write
+from .writes import Load
 
-__all__ = ["bulk_writes"]
+__all__ = ["bulk_load"]
 
 
-def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
+def bulk_load(frame: Any, label: str, schema: Schema) -> Load:
     """One write per value of the column `label`: over the interval of its keys a replace, in a
     `Schema.kv` collection an upsert."""
     if check_label(label) in schema:
@@ -30,7 +28,7 @@ def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
         )
     columns = {label: "str*", **{column.name: column.definition for column in schema.columns}}
     try:
-        table = to_table(frame, Schema(columns))
+        table = to_table(frame, Schema(columns), sort=False)
     except FrameError as error:
         if f"missing column {label!r}" not in str(error):
             raise
@@ -38,31 +36,37 @@ def bulk_writes(frame: Any, label: str, schema: Schema) -> list[Write]:
             f"{error}; {label!r} would say to which series each row goes: name that column with "
             "label=, or write to one series with clct.series(...).write(frame)"
         ) from error
-    if table.num_rows == 0:
-        return []
+    table, names = _numbered(table, label)
+    keys = (label, *schema.index)
+    table = in_order(table, keys)
     keyed = schema.kind == "kv"
-    if keyed and has_duplicates(table, (label, *schema.index)):
+    if keyed and has_duplicates(table, keys):
         raise FrameError(
             f"two rows have the same {label} and key ({', '.join(schema.index)}): expected "
             "different keys in an upsert"
         )
-    kind = UPSERT if keyed else REPLACE
-    labels = table.column(label).combine_chunks()
-    ends = _run_ends(labels)
-    starts = np.concatenate(([0], ends[:-1]))
+    ends = _run_ends(table.column(label))
+    starts = [0, *ends][: len(ends)]
     rows = table.drop_columns([label])
-    los, his = key_cuts(rows, schema, starts.tolist(), (ends - 1).tolist())
-    names = labels.take(integers(starts)).to_pylist()
-    return [
-        Write(check_label(name), Interval(lo, hi), rows, start, stop, kind)
-        for name, lo, hi, start, stop in zip(
-            names, los, his, starts.tolist(), ends.tolist(), strict=True
-        )
-    ]
+    los, his = key_cuts(rows, schema, starts, [end - 1 for end in ends])
+    return Load(names, los, his, rows, starts, ends, UPSERT if keyed else REPLACE)
 
 
-def _run_ends(labels: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The row after each stretch of equal labels, of which there are none null."""
-    encoded = pc.run_end_encode(labels, run_end_type=pa.int64())
-    ends: np.ndarray[Any, np.dtype[np.int64]] = as_numpy(encoded.run_ends)
-    return ends
+def _numbered(table: pa.Table, label: str) -> tuple[pa.Table, list[str]]:
+    """The table with the number of each label in its place, and the labels, sorted: numbers are
+    compared and sorted in a fraction of the time that texts take."""
+    encoded = table.column(label).dictionary_encode().chunks
+    names = check_labels(encoded[-1].dictionary.to_pylist() if encoded else [])
+    order = sorted(range(len(names)), key=names.__getitem__)
+    numbers = np.empty(len(names), np.int64)
+    numbers[order] = np.arange(len(names))
+    column = pa.chunked_array([integers(numbers[as_numpy(c.indices)]) for c in encoded], pa.int64())
+    at = table.column_names.index(label)
+    return table.set_column(at, label, column), [names[i] for i in order]
+
+
+def _run_ends(numbers: pa.ChunkedArray) -> list[int]:
+    """The row after each stretch of equal numbers."""
+    values = np.concatenate([np.empty(0, np.int64), *map(as_numpy, numbers.chunks)])
+    inner = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return [*inner.tolist(), len(values)] if len(values) else []

@@ -27,7 +27,8 @@ from .merge import merge
 from .narrow import narrowed
 from .overlay import ORIGIN
 from .site import Site
-from .transaction import Write, check_about, commit
+from .transaction import check_about, commit
+from .writes import Write
 
 __all__ = ["CHOICES", "check_choice", "merge_by", "refuse_conflicts"]
 

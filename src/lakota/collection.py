@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from . import evolution, maintain
 from .bounds import check_count, check_grace, check_label
-from .bulk import bulk_writes
+from .bulk import bulk_load
 from .changelog import PHI, Changelog, Child, Revision
 from .choose import merge_by
 from .conflict import conflicts, show_conflicts
@@ -37,8 +36,9 @@ from .series import KVSeries, Series
 from .site import Site
 from .sync import pull
 from .tags import Tags
-from .transaction import Write, rename, restore
+from .transaction import rename, restore
 from .view import counts
+from .writes import Write
 
 __all__ = ["Collection"]
 
@@ -176,9 +176,10 @@ class Collection:
         >>> clct.ls(), len(clct / "b")
         (['a', 'b'], 2)
         """
-        writes = bulk_writes(frame, label, self.schema)
-        if only_changes:
-            writes = [replace(write, only_changes=True) for write in writes]
+        load = bulk_load(frame, label, self.schema)
+        if not only_changes:
+            return self._ledger.write(load, author, message)
+        writes = [write._replace(only_changes=True) for write in load.each()]
         return self._ledger.write(writes, author, message)
 
     def diff(

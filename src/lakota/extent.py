@@ -12,8 +12,9 @@ the same write, the later placed wins, then the greater digest, offset and lengt
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice, pairwise
+from operator import lt
 from typing import NamedTuple
 
 from .interval import Cut, Interval
@@ -27,6 +28,7 @@ __all__ = [
     "UPSERT",
     "Extent",
     "ExtentKey",
+    "Extents",
     "clusters",
     "resolve",
 ]
@@ -80,6 +82,50 @@ class Extent(NamedTuple):
     def rank(self) -> tuple[int, int, int, bytes, int, int]:
         """The total order of what can be seen at one position."""
         return (self.stamp, self.tie, self.placed, self.segment, self.offset, self.length)
+
+
+class Extents(NamedTuple):
+    """Many extents, column by column: a load of a million series makes a dozen lists, where tuples
+    would keep the garbage collector busy for longer than all else takes."""
+
+    label: Sequence[str]
+    lo: Sequence[Cut]
+    hi: Sequence[Cut]
+    stamp: Sequence[int]
+    tie: Sequence[int]
+    kind: Sequence[int]
+    columns: Sequence[tuple[str, ...] | None]
+    trim: Sequence[int]
+    segment: Sequence[bytes]
+    offset: Sequence[int]
+    length: Sequence[int]
+    placed: Sequence[int]
+
+    @classmethod
+    def of(cls, extents: Iterable[Extent]) -> Extents:
+        columns = list(zip(*extents, strict=True))
+        return cls._make(columns or ((),) * len(cls._fields))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Extents]) -> Extents:
+        """One after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls._make([*chain.from_iterable(column)] for column in zip(*parts, strict=True))
+
+    def each(self) -> Iterator[Extent]:
+        return map(Extent, *self)
+
+    def take(self, positions: Sequence[int]) -> Extents:
+        return Extents._make([column[i] for i in positions] for column in self)
+
+    def part(self, start: int, stop: int) -> Extents:
+        return Extents._make(column[start:stop] for column in self)
+
+    @property
+    def alone(self) -> bool:
+        """Whether they are sorted and each has a label of its own."""
+        return all(map(lt, self.label, islice(self.label, 1, None)))
 
 
 def resolve(extents: Iterable[Extent]) -> list[Extent]:

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple, NewType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
@@ -60,6 +61,8 @@ _BEFORE, _VALUE, _AFTER = b"\x01", b"\x02", b"\x03"
 _BIAS = 1 << 63
 _U64 = struct.Struct(">Q")
 _F64 = struct.Struct(">d")
+_FEW = 16
+"""Values that are encoded one by one: numpy is quicker with more."""
 
 
 class Interval(NamedTuple):
@@ -131,13 +134,19 @@ def parse_closed(closed: str) -> Closed:
 def encode_rows(types: Sequence[pa.DataType], columns: Sequence[Sequence[Any]]) -> list[bytes]:
     """The components of many keys at once, without their ends: append b"\\x01" or b"\\x03".
     `columns` holds the physical values of each key column."""
-    encoded = [
-        [_VALUE + encode(value) for value in values]
-        for (encode, _), values in zip(map(_codec, types), columns, strict=True)
-    ]
+    encoded = [_encode_all(*pair) for pair in zip(types, columns, strict=True)]
     if len(encoded) == 1:
         return encoded[0]
     return [b"".join(parts) for parts in zip(*encoded, strict=True)]
+
+
+def _encode_all(dtype: pa.DataType, values: Sequence[Any]) -> list[bytes]:
+    if len(values) > _FEW and (pat.is_signed_integer(dtype) or pat.is_temporal(dtype)):
+        biased = np.array(values, np.int64).view(np.uint64) ^ np.uint64(_BIAS)
+        text = biased.astype(">u8").tobytes()
+        return [_VALUE + text[at : at + 8] for at in range(0, len(text), 8)]
+    encode, _ = _codec(dtype)
+    return [_VALUE + encode(value) for value in values]
 
 
 def parse_cut(types: Sequence[pa.DataType], cut: Cut) -> tuple[tuple[Any, ...], bool]:

@@ -7,24 +7,24 @@ pieces share segments, in label order; a piece larger than a segment is cut betw
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import sub
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from .extent import Extent
+from .extent import Extent, Extents
 from .interval import Cut, before
 from .types import physical_values
 
-__all__ = ["SEGMENT_ROWS", "Draft", "Piece", "drafts", "key_ends", "place"]
+__all__ = ["SEGMENT_ROWS", "Draft", "Piece", "Pieces", "drafts", "key_ends", "place"]
 
 SEGMENT_ROWS = 1 << 20
 """About how many rows a segment has at most; more only for so many equal keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Rows `start` to `stop` of `table`, wanted by `extent`."""
 
     extent: Extent
@@ -32,70 +32,110 @@ class Piece:
     start: int
     stop: int
 
-    def __len__(self) -> int:
+    @property
+    def rows(self) -> int:
         return self.stop - self.start
+
+
+class Pieces(NamedTuple):
+    """Many pieces, column by column."""
+
+    extents: Extents
+    tables: Sequence[pa.Table]
+    starts: Sequence[int]
+    stops: Sequence[int]
+
+    @classmethod
+    def of(cls, pieces: Iterable[Piece]) -> Pieces:
+        extents, *others = zip(*pieces, strict=True)
+        return cls(Extents.of(extents), *others)
+
+    def each(self) -> Iterator[Piece]:
+        return map(Piece, self.extents.each(), self.tables, self.starts, self.stops)
+
+    def take(self, positions: Sequence[int]) -> Pieces:
+        if len(positions) == len(self.starts):
+            return self
+        columns = ([column[i] for i in positions] for column in self[1:])
+        return Pieces(self.extents.take(positions), *columns)
+
+    def part(self, start: int, stop: int) -> Pieces:
+        return Pieces(self.extents.part(start, stop), *(c[start:stop] for c in self[1:]))
+
+    @property
+    def rows(self) -> list[int]:
+        """How many rows each has."""
+        return list(map(sub, self.stops, self.starts))
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """The pieces of one segment, in order."""
 
-    pieces: tuple[Piece, ...]
+    pieces: Pieces
 
     def table(self) -> pa.Table:
         """The rows of the segment; pieces that lie side by side are taken in one."""
         spans: list[tuple[pa.Table, int, int]] = []
-        for piece in self.pieces:
-            if spans and spans[-1][0] is piece.table and spans[-1][2] == piece.start:
-                spans[-1] = (piece.table, spans[-1][1], piece.stop)
-            else:
-                spans.append((piece.table, piece.start, piece.stop))
-        tables = [table.slice(start, stop - start) for table, start, stop in spans]
-        if len(tables) == 1:
-            return tables[0]
-        return pa.concat_tables(tables).combine_chunks()
+        _, tables, starts, stops = self.pieces
+        last, first, end = tables[0], starts[0], starts[0]
+        for table, start, stop in zip(tables, starts, stops, strict=True):
+            if table is not last or start != end:
+                spans.append((last, first, end))
+                last, first = table, start
+            end = stop
+        spans.append((last, first, end))
+        found = [
+            table if stop - start == table.num_rows else table.slice(start, stop - start)
+            for table, start, stop in spans
+        ]
+        return found[0] if len(found) == 1 else pa.concat_tables(found).combine_chunks()
 
 
-def drafts(pieces: Iterable[Piece], index: Sequence[str]) -> Iterator[Draft]:
-    """Share out the pieces that have rows among segments, whose rows have the same columns."""
-    by_columns: dict[tuple[str, ...], list[Piece]] = {}
-    names: dict[int, tuple[str, ...]] = {}  # the writes of a bulk load share one table
-    for piece in pieces:
-        table = piece.table
-        columns = names.get(id(table)) or names.setdefault(id(table), tuple(table.column_names))
-        by_columns.setdefault(columns, []).append(piece)
-    for alike in by_columns.values():
-        room: list[Piece] = []
-        rows = 0
-        for part in chain.from_iterable(_split(piece, index) for piece in alike):
-            if room and rows + len(part) > SEGMENT_ROWS:
-                yield Draft(tuple(room))
-                room, rows = [], 0
-            room.append(part)
-            rows += len(part)
-        yield Draft(tuple(room))
+def drafts(pieces: Pieces, index: Sequence[str]) -> Iterator[Draft]:
+    """Share out the pieces, which have rows, among segments, whose rows have the same columns."""
+    if max(pieces.rows, default=0) > SEGMENT_ROWS:
+        pieces = Pieces.of(part for piece in pieces.each() for part in _split(piece, index))
+    by_columns: dict[tuple[str, ...], list[int]] = {}
+    alike: list[int] = []
+    last: pa.Table | None = None
+    for at, table in enumerate(pieces.tables):
+        if table is not last:  # the writes of a bulk load share one table
+            last = table
+            alike = by_columns.setdefault(tuple(table.column_names), [])
+        alike.append(at)
+    for positions in by_columns.values():
+        yield from _filled(pieces.take(positions))
 
 
-def place(draft: Draft, segment: bytes) -> Iterator[Extent]:
+def _filled(pieces: Pieces) -> Iterator[Draft]:
+    """Drafts of no more than SEGMENT_ROWS rows, where there is more than one piece."""
+    start = total = 0
+    for at, rows in enumerate(pieces.rows):
+        total += rows
+        if total > SEGMENT_ROWS and at > start:
+            yield Draft(pieces.part(start, at))
+            start, total = at, rows
+    yield Draft(pieces.part(start, len(pieces.starts)) if start else pieces)
+
+
+def place(draft: Draft, segment: bytes) -> Extents:
     """The extents of a draft, once its segment has a name."""
-    offset = 0
-    for piece in draft.pieces:
-        extent, rows = piece.extent, piece.stop - piece.start
-        # `_replace` takes several times as long, and there may be very many.
-        yield Extent(*extent[:8], segment, offset, rows, extent.placed)
-        offset += rows
+    rows = draft.pieces.rows
+    offsets = list(accumulate(rows, initial=0))[:-1]
+    return draft.pieces.extents._replace(segment=[segment] * len(rows), offset=offsets, length=rows)
 
 
 def _split(piece: Piece, index: Sequence[str]) -> Iterator[Piece]:
     """Cut a piece between keys so that each part fits a segment."""
-    while len(piece) > SEGMENT_ROWS:
+    while piece.rows > SEGMENT_ROWS:
         row = key_ends(piece.table, index, piece.start + SEGMENT_ROWS, piece.stop)
         if row == piece.stop:
             break
         cut = _cut_before(piece.table, index, row)
         extent = piece.extent
-        yield replace(piece, extent=extent._replace(hi=cut), stop=row)
-        piece = replace(piece, extent=extent._replace(lo=cut), start=row)
+        yield piece._replace(extent=extent._replace(hi=cut), stop=row)
+        piece = piece._replace(extent=extent._replace(lo=cut), start=row)
     yield piece
 
 

@@ -19,7 +19,8 @@ from .moment import child_of, is_name, nanoseconds, through
 from .narrow import narrowed
 from .objects import MissingObjectError
 from .site import Site
-from .transaction import Write, check_about, commit
+from .transaction import check_about, commit
+from .writes import Load, Write
 
 __all__ = ["Batch", "Ledger"]
 
@@ -142,7 +143,7 @@ class Ledger:
     # ---- Writes
 
     def write(
-        self, writes: Sequence[Write], author: str | None = None, message: str = ""
+        self, writes: Sequence[Write] | Load, author: str | None = None, message: str = ""
     ) -> list[Revision]:
         """Commit, or add to the open block of this thread."""
         check_about(author, message)
@@ -151,7 +152,7 @@ class Ledger:
         batch = _OPEN.get({}).get(id(site.changelog))
         if batch is None:
             return self._commit(site, stored, author, message)
-        batch.writes.extend(stored)
+        batch.writes.extend(stored.each() if isinstance(stored, Load) else stored)
         return []
 
     def open_batch(self) -> Batch | None:
@@ -182,16 +183,20 @@ class Ledger:
 
     @staticmethod
     def _commit(
-        site: Site, writes: Sequence[Write], author: str | None, message: str
+        site: Site, writes: Sequence[Write] | Load, author: str | None, message: str
     ) -> list[Revision]:
-        narrow = partial(narrowed, site) if any(w.only_changes for w in writes) else None
+        asked = not isinstance(writes, Load) and any(w.only_changes for w in writes)
+        narrow = partial(narrowed, site) if asked else None
         return commit(site, writes, author=author, message=message, narrow=narrow)
 
 
-def _stored(site: Site, writes: Sequence[Write]) -> Sequence[Write]:
+def _stored(site: Site, writes: Sequence[Write] | Load) -> Sequence[Write] | Load:
     """The writes, with the names under which columns are stored."""
     if site.shown.names == site.shown.sources:
         return writes
+    if isinstance(writes, Load):
+        stored = site.stored(writes.table.column_names)
+        return replace(writes, table=writes.table.rename_columns(stored))
     renamed: dict[int, Any] = {}  # the writes of a bulk load share one table
     found = []
     for write in writes:
@@ -200,5 +205,5 @@ def _stored(site: Site, writes: Sequence[Write]) -> Sequence[Write]:
             table = write.table.rename_columns(site.stored(write.table.column_names))
             renamed[id(write.table)] = table
         columns = None if write.columns is None else tuple(site.stored(write.columns))
-        found.append(replace(write, table=table, columns=columns))
+        found.append(write._replace(table=table, columns=columns))
     return found

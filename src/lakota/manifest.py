@@ -12,19 +12,31 @@ stay, as extents without rows: they must win over older writes that arrive later
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from .digest import Digest
-from .extent import Extent, clusters, resolve
+from .extent import Extent, Extents, clusters, resolve
 from .interval import EVERYTHING, Cut, Interval
-from .page import Entry, Loader, Page, PageKey, cut_pages, ends_page, make_page
+from .page import Entry, Loader, Page, PageKey, ends_page, make_page, make_pages
 
-__all__ = ["EMPTY", "Edit", "Manifest", "apply", "changes", "join", "news", "pages", "unseen"]
+__all__ = [
+    "EMPTY",
+    "Edit",
+    "Manifest",
+    "apply",
+    "apply_all",
+    "changes",
+    "join",
+    "news",
+    "pages",
+    "unseen",
+]
 
-EMPTY: Page = make_page([], 0)
+EMPTY: Page = make_page(Extents.of([]), 0)
 """The manifest without extents."""
 
 
@@ -155,11 +167,20 @@ def _leaves(page: Page, load: Loader) -> Iterator[Page]:
         yield from _leaves(load(entry.name), load)
 
 
+def apply_all(manifest: Manifest, new: Extents) -> Edit:
+    """As `apply`, of many extents at once: those of a first load need not be resolved."""
+    if manifest.root != EMPTY.name or not new.alone:
+        return apply(manifest, new.each())
+    fresh: dict[Digest, Page] = {}
+    top = _build(new, 0, fresh)
+    return Edit(top.name, _reachable(top, fresh))
+
+
 def apply(manifest: Manifest, new: Iterable[Extent]) -> Edit:
     """The manifest that also has seen the writes of `new`."""
     removed: set[Extent] = set()
     added: set[Extent] = set()
-    for label, group in groupby(sorted(new, key=lambda e: e.label), key=lambda e: e.label):
+    for label, group in groupby(sorted(new, key=_LABEL), key=_LABEL):
         fresh = list(group)
         old: set[Extent] = set()
         for cluster in clusters(fresh):
@@ -242,6 +263,9 @@ def _pages(manifest: Manifest, name: Digest, seen: set[Digest]) -> Iterator[Page
             yield from _pages(manifest, entry.name, seen)
 
 
+_LABEL: Callable[[Extent], str] = itemgetter(0)
+
+
 def _key(row: Extent | Entry) -> PageKey:
     return row.key
 
@@ -259,8 +283,8 @@ def rewrite(manifest: Manifest, removed: Iterable[Extent], added: Iterable[Exten
     fresh: dict[Digest, Page] = {}
     for level in range(root.level):
         gone, come = _rewrite_level(root, manifest.load, level, gone, come, fresh)
-    rows: Iterable[Any] = _merge(root.rows, root.keys, set(gone), come)
-    top = _build(rows, root.level, fresh)
+    rows = _merge(root.rows, root.keys, set(gone), come)
+    top = _build(list(zip(*rows, strict=True)), root.level, fresh)
     fresh.pop(root.name, None)  # where it is now one page of several
     top = _collapse(top, manifest.load, fresh)
     return Edit(top.name, _reachable(top, fresh))
@@ -297,8 +321,7 @@ def _rewrite_level(
             if following is None or not buffer or ends_page(buffer[-1].key, level):
                 break
             entry = following
-        for rows in cut_pages(buffer, level):
-            made = make_page(rows, level)
+        for made in make_pages(list(zip(*buffer, strict=True)), level):
             fresh[made.name] = made
             new_entries.append(made.entry())
     same = set(old_entries) & set(new_entries)
@@ -326,14 +349,14 @@ def _merge(
     return sorted([*kept, *come], key=_key) if come else kept
 
 
-def _build(rows: Iterable[Any], level: int, fresh: dict[Digest, Page]) -> Page:
-    """Pages of pages above `rows` until one root remains."""
+def _build(values: Sequence[Sequence[Any]], level: int, fresh: dict[Digest, Page]) -> Page:
+    """Pages of rows, given column by column, and pages of pages until one root remains."""
     while True:
-        made = [make_page(chunk, level) for chunk in cut_pages(rows, level)]
+        made = list(make_pages(values, level))
         fresh.update((page.name, page) for page in made)
         if len(made) < 2:
             return made[0] if made else EMPTY
-        rows, level = [page.entry() for page in made], level + 1
+        values, level = list(zip(*(page.entry() for page in made), strict=True)), level + 1
 
 
 def _collapse(top: Page, load: Loader, fresh: Mapping[Digest, Page]) -> Page:

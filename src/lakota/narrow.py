@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ from .interval import Cut, Interval
 from .manifest import Manifest
 from .overlay import ORIGIN
 from .site import Site
-from .transaction import Write
+from .writes import Write
 
 __all__ = ["narrowed"]
 
@@ -144,7 +143,7 @@ def _runs(
         own = list(group)
         first = ends[job] - (writes[job].stop - writes[job].start)
         if len(old[job]) + 2 * len(own) > MANY:
-            yield replace(writes[job], only_changes=False)
+            yield writes[job]._replace(only_changes=False)
             continue
         for run in _rejoined(site, rows, own, old[job], writes[job].interval, first):
             yield Write(writes[job].label, run.interval, rows, run.start, run.stop)

@@ -24,7 +24,8 @@ In a repo of format 1 a page is a segment file of one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from struct import Struct, calcsize, pack, unpack_from
@@ -48,9 +49,9 @@ __all__ = [
     "Loader",
     "Page",
     "PageKey",
-    "cut_pages",
     "ends_page",
     "make_page",
+    "make_pages",
 ]
 
 FANOUT = 48
@@ -90,6 +91,7 @@ PageKey = ExtentKey
 _MAGIC = b"LKPG"
 _VERSION = 2
 _HEAD = Struct("<4sBBHII")
+_WRITE = Struct("<QQ")
 _CODECS = {"plain": 0, "zstd": 2}
 _LEVEL = 3
 _LEVEL_PACKED = 12
@@ -131,6 +133,8 @@ class Page:
         self.level = level
         self.num_rows = num_rows
         self._columns = columns
+        self._known: Sequence[Sequence[Any]] | None = None
+        """The values of its columns, where they are at hand."""
 
     @classmethod
     def decode(cls, name: Digest, data: pa.Buffer, *, most: int = MAX_BATCH_BYTES) -> Page:
@@ -172,6 +176,8 @@ class Page:
     def column(self, name: str) -> list[Any]:
         """The values of one column."""
         at, kind = (_INNER if self.level else _LEAF)[name]
+        if self._known is not None:
+            return list(self._known[at])
         return _values(kind, self._columns[at], self.num_rows)
 
     @property
@@ -198,8 +204,7 @@ class Page:
     @cached_property
     def keys(self) -> list[PageKey]:
         """The keys of the rows, to search in."""
-        names = ("label", "lo", "stamp", "tie")
-        return list(zip(*map(self.column, names), strict=True))
+        return list(zip(*map(self.column, _KEY), strict=True))
 
     def labels(self) -> tuple[set[str], set[str]]:
         """The labels of a leaf with rows that are there unless keys were deleted, and the labels
@@ -225,42 +230,41 @@ class Page:
 
     def entry(self) -> Entry:
         """This page as its parent sees it. Not for the empty page."""
-        first, final = self.rows[0], self.rows[-1]
-        if isinstance(final, Extent):
-            last = final.label
-            his = [e.hi for e in self.extents if e.label == last]
-        else:
-            last = final.last
-            his = [e.hi for e in self.entries if e.last == last]
+        lasts = self.column("last" if self.level else "label")
+        hi = max(self.column("hi")[bisect_left(lasts, lasts[-1]) :])
+        label, lo, stamp, tie = (self.column(name)[0] for name in _KEY)
         page = bytes.fromhex(self.name)
-        return Entry(
-            first.label, first.lo, first.stamp, first.tie, last, max(his), self.level, page
-        )
+        return Entry(label, lo, stamp, tie, lasts[-1], hi, self.level, page)
 
 
 Loader = Callable[[Digest], Page]
 
 
-def make_page(rows: Sequence[Any], level: int) -> Page:
-    """A page of extents (level 0) or of entries of pages of level - 1."""
-    schema = INNER if level else LEAF
-    values = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    columns = [_column(_kind(f.type), v) for f, v in zip(schema, values, strict=True)]
-    page = Page(_named(schema, len(rows), columns), level, len(rows), columns)
-    page.__dict__["entries" if level else "extents"] = list(rows)
+def make_page(values: Sequence[Sequence[Any]], level: int) -> Page:
+    """A page of extents (level 0) or of entries of pages of level - 1, given column by column."""
+    kinds = (_INNER if level else _LEAF).values()
+    columns = [_column(kind, column) for (_, kind), column in zip(kinds, values, strict=True)]
+    rows = len(values[0])
+    page = Page(_named(INNER if level else LEAF, rows, columns), level, rows, columns)
+    page._known = values
     return page
 
 
-def cut_pages(rows: Iterable[Any], level: int) -> Iterator[list[Any]]:
-    """Cut sorted rows of a level into the rows of its pages."""
-    page: list[Any] = []
-    for row in rows:
-        page.append(row)
-        if ends_page(row.key, level):
-            yield page
-            page = []
-    if page:
-        yield page
+def make_pages(values: Sequence[Sequence[Any]], level: int) -> Iterator[Page]:
+    """Cut sorted rows of a level, given column by column, into pages."""
+    if not values:
+        return
+    names = INNER.names if level else LEAF.names
+    keys = zip(*(values[names.index(name)] for name in _KEY), strict=True)
+    start = 0
+    for stop in [at for at, key in enumerate(keys, 1) if ends_page(key, level)]:
+        yield make_page([column[start:stop] for column in values], level)
+        start = stop
+    if start < len(values[0]):
+        yield make_page([column[start:] for column in values], level)
+
+
+_KEY = ("label", "lo", "stamp", "tie")
 
 
 def ends_page(key: PageKey, level: int) -> bool:
@@ -270,12 +274,7 @@ def ends_page(key: PageKey, level: int) -> bool:
     xxh3_64 with the level as seed.
     """
     label, lo, stamp, tie = key
-    text = b"%b\0%b%b%b" % (
-        label.encode(),
-        lo,
-        stamp.to_bytes(8, "little"),
-        tie.to_bytes(8, "little"),
-    )
+    text = b"%b\0%b%b" % (label.encode(), lo, _WRITE.pack(stamp, tie))
     return xxhash.xxh3_64_intdigest(text, level) % FANOUT == 0
 
 

@@ -32,7 +32,8 @@ from .manifest import Manifest
 from .overlay import plan, rows
 from .schema import Schema
 from .site import Site
-from .transaction import Write, commit
+from .transaction import commit
+from .writes import Write
 
 __all__ = ["REGISTRY_ID", "SCHEMA", "Contents", "Entry", "Registry", "first_id"]
 

@@ -23,7 +23,8 @@ from .manifest import Manifest
 from .narrow import narrowed
 from .overlay import ORIGIN
 from .site import Site
-from .transaction import Write, check_about, commit
+from .transaction import check_about, commit
+from .writes import Write
 
 __all__ = ["revert"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from .look import one_look_first
 from .reading import Readable
 from .schema import Schema
 from .sink import Sink, frames_of
-from .transaction import Write
+from .writes import Write
 
 __all__ = ["KVSeries", "Series"]
 
@@ -269,7 +268,7 @@ class KVSeries(_Writable):
     ) -> list[Revision]:
         """The same as `upsert`; with `only_changes` of those rows only that differ from what is
         there."""
-        writes = [replace(w, only_changes=only_changes) for w in self._upserts(frame)]
+        writes = [w._replace(only_changes=only_changes) for w in self._upserts(frame)]
         return self._ledger.write(writes, author, message)
 
     def sink(self, source: Any, *, author: str | None = None, message: str = "") -> list[Revision]:
@@ -297,7 +296,7 @@ class KVSeries(_Writable):
                 hull = Interval(lo if hull is None else hull.lo, hi)
             if hull is None:
                 return self._ledger.write([], author, message)
-            write = replace(sink.write(hull), kind=UPSERT)
+            write = sink.write(hull)._replace(kind=UPSERT)
             return self._ledger.write([write], author, message)
 
     @one_look_first

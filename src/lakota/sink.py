@@ -24,7 +24,8 @@ from .interval import Cut, Interval
 from .layout import SEGMENT_ROWS, key_ends
 from .segment import encode
 from .site import Site
-from .transaction import WORKERS, Stored, Write
+from .transaction import WORKERS
+from .writes import Stored, Write
 
 __all__ = ["Sink", "frames_of"]
 

@@ -15,8 +15,9 @@ from .errors import AlreadyExistsError, LabelError, NotFoundError
 from .extent import ERASE, UPSERT
 from .moment import is_name
 from .registry import SCHEMA, Registry
-from .transaction import Write, commit
+from .transaction import commit
 from .view import View
+from .writes import Write
 
 __all__ = ["Tags"]
 

@@ -11,35 +11,33 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
+from operator import itemgetter
 from typing import Any
 
-import pyarrow as pa
 import xxhash
 
 from . import compact
 from .changelog import PHI, Child, Revision, make_child, stamp_of
 from .digest import Digest
 from .errors import DamagedError, InputError, StoreError
-from .extent import NOWHERE, REPLACE, TRIM_HI, Extent
+from .extent import NOWHERE, REPLACE, TRIM_HI, Extent, Extents
 from .interval import EVERYTHING, HIGH, Cut, Interval
-from .layout import Draft, Piece, drafts, place
-from .manifest import EMPTY, Manifest, apply
+from .layout import Draft, Piece, Pieces, drafts, place
+from .manifest import EMPTY, Manifest, apply_all
 from .overlay import plan, rows
 from .region import schema_of
 from .segment import Encoded, encode
 from .site import Joined, Site
 from .store.base import Content
+from .writes import Load, Write, in_pieces
 
 __all__ = [
     "Narrow",
-    "Stored",
-    "Write",
     "check_about",
     "commit",
     "publish",
@@ -55,43 +53,13 @@ WORKERS = 2
 """Segments of a large commit that are encoded and stored at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """All rows of a segment that is in the store, which lie in `interval`."""
-
-    interval: Interval
-    segment: Digest
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """What is said of `interval` of `label` by rows `start` to `stop` of `table`, all inside it.
-
-    REPLACE: nothing older remains, the rows are the content. UPSERT: the rows, or with `columns`
-    those cells of them, go to their keys. ERASE: the keys are deleted.
-    """
-
-    label: str
-    interval: Interval
-    table: pa.Table
-    start: int
-    stop: int
-    kind: int = REPLACE
-    columns: tuple[str, ...] | None = None
-    only_changes: bool = False
-    """Whether `Narrow` may reduce it to what differs from what is there."""
-    stored: tuple[Stored, ...] = ()
-    """Where the rows are already, if they are not in `table`: side by side, in key order."""
-
-
 Narrow = Callable[[Manifest, Sequence[Write]], Sequence[Write]]
 """What remains of writes that are made on a manifest."""
 
 
 def commit(
     site: Site,
-    writes: Sequence[Write],
+    writes: Sequence[Write] | Load,
     *,
     author: str | None = None,
     message: str = "",
@@ -111,33 +79,36 @@ def commit(
 
 def _commit(
     site: Site,
-    writes: Sequence[Write],
+    writes: Sequence[Write] | Load,
     author: str,
     message: str,
     narrow: Narrow | None,
     heads: Sequence[Child],
 ) -> list[Revision]:
-    _freshen(site, writes)
+    if not isinstance(writes, Load):
+        _freshen(site, writes)
     if heads:
         site.observe(stamp_of(max(heads)))
     joined = site.joined(heads)
-    if narrow is not None:
+    if narrow is not None and not isinstance(writes, Load):
         writes = narrow(joined.manifest, writes)
         if not writes:
             return []
-    ordered = list(_in_order(writes))
-    last = max(nth for nth, _ in ordered)
+    drafted, nth = in_pieces(writes)
+    last = max(nth)
     first = site.clock.tick(last + 1)
     stamp = first + last
-    pieces = [piece for nth, write in ordered for piece in _pieces(write, first + nth)]
+    stamps = [first + n for n in nth]
+    extents = drafted.extents._replace(stamp=stamps, placed=stamps)
+    pieces = drafted._replace(extents=extents)
     moved = _tails(site, joined.manifest, pieces, stamp)
     document = {
         "author": author,
         "message": message,
         "kind": "write",
         "first": first,
-        "rows": sum(len(piece) or piece.extent.length for piece in pieces),
-        "series": len({piece.extent.label for piece in pieces}),
+        "rows": sum(pieces.rows) + sum(extents.length),
+        "series": len(set(extents.label)),
     }
     return _store(site, heads, joined, pieces, moved, stamp, document)
 
@@ -160,8 +131,13 @@ def restore(
         moved = list(pieces(joined.manifest, stamp))
         if not moved:
             return []
-        document = {"author": "", "message": "", "kind": kind, "rows": sum(map(len, moved))}
-        return _store(site, heads, joined, [], moved, stamp, document)
+        document = {
+            "author": "",
+            "message": "",
+            "kind": kind,
+            "rows": sum(piece.rows for piece in moved),
+        }
+        return _store(site, heads, joined, None, moved, stamp, document)
 
 
 def rename(
@@ -186,9 +162,9 @@ def rename(
         nth = {write: n for n, write in enumerate(sorted({e.write for e in found}), 1)}
         first = site.clock.tick(1 + len(nth))
         last = first + len(nth)
-        wiped = [_draft_extent(label, EVERYTHING, first) for label in (old, new)]
+        wiped = [_wiped(label, first) for label in (old, new)]
         given = [e._replace(label=new, stamp=first + nth[e.write]) for e in found]
-        extents = _tie([*wiped, *given], set(range(first, last + 1)))
+        extents = _tied(Extents.of([*wiped, *given]), range(first, last + 1))
         document = {**document, "first": first}
         return _seal(site, heads, joined, extents, {}, last, document)
 
@@ -235,27 +211,6 @@ def check_about(author: object, message: object) -> None:
             raise InputError(f"{name}={text!r} is not valid Unicode: it has lone surrogates")
 
 
-def _in_order(writes: Sequence[Write]) -> Iterator[tuple[int, Write]]:
-    """Writes by label, each with how many writes of its label came before it: their stamps must
-    tell them apart."""
-    label, nth = None, 0
-    for write in sorted(writes, key=lambda w: w.label):
-        nth = nth + 1 if write.label == label else 0
-        label = write.label
-        yield nth, write
-
-
-def _pieces(write: Write, stamp: int) -> Iterator[Piece]:
-    extent = _draft_extent(write.label, write.interval, stamp, write.kind, write.columns)
-    if not write.stored:
-        yield Piece(extent, write.table, write.start, write.stop)
-    for part in write.stored:
-        lo, hi = part.interval
-        place = bytes.fromhex(part.segment)
-        placed = extent._replace(lo=lo, hi=hi, segment=place, length=part.rows)
-        yield Piece(placed, write.table, 0, 0)
-
-
 def _freshen(site: Site, writes: Iterable[Write]) -> None:
     """Renew the age of segments stored earlier, so that a collector leaves them."""
     for part in (part for write in writes for part in write.stored):
@@ -266,18 +221,12 @@ def _freshen(site: Site, writes: Iterable[Write]) -> None:
             )
 
 
-def _draft_extent(
-    label: str,
-    interval: Interval,
-    stamp: int,
-    kind: int = REPLACE,
-    columns: tuple[str, ...] | None = None,
-) -> Extent:
-    """An extent without a place yet."""
-    return Extent(label, *interval, stamp, 0, kind, columns, 0, NOWHERE, 0, 0, stamp)
+def _wiped(label: str, stamp: int) -> Extent:
+    """All of a label, deleted."""
+    return Extent(label, *EVERYTHING, stamp, 0, REPLACE, None, 0, NOWHERE, 0, 0, stamp)
 
 
-def _tails(site: Site, manifest: Manifest, pieces: Sequence[Piece], stamp: int) -> list[Piece]:
+def _tails(site: Site, manifest: Manifest, pieces: Pieces, stamp: int) -> list[Piece]:
     """What the size-tiered rule wants stored together with the new rows."""
     moved: list[Piece] = []
     if manifest.root == EMPTY.name:
@@ -297,27 +246,27 @@ def _tails(site: Site, manifest: Manifest, pieces: Sequence[Piece], stamp: int) 
     return moved
 
 
-def _layered(pieces: Sequence[Piece]) -> Iterator[tuple[Extent, int]]:
+def _layered(pieces: Pieces) -> Iterator[tuple[Extent, int]]:
     """One upsert of each label, kind and columns, with the number of the new rows."""
     counts: dict[tuple[object, ...], tuple[Extent, int]] = {}
-    for piece in pieces:
+    for piece in pieces.each():
         e = piece.extent
-        if len(piece) and e.kind != REPLACE:
+        if piece.rows and e.kind != REPLACE:
             key = (e.label, e.kind, e.columns)
-            counts[key] = e, counts.get(key, (e, 0))[1] + len(piece)
+            counts[key] = e, counts.get(key, (e, 0))[1] + piece.rows
     yield from counts.values()
 
 
-def _appended(pieces: Sequence[Piece]) -> Iterator[tuple[str, Interval, int]]:
+def _appended(pieces: Pieces) -> Iterator[tuple[str, Interval, int]]:
     """Each label with the hull and the number of its new rows."""
     hulls: dict[str, tuple[Interval, int]] = {}
-    for piece in pieces:
-        if not len(piece) or piece.extent.kind != REPLACE:
+    for piece in pieces.each():
+        if not piece.rows or piece.extent.kind != REPLACE:
             continue
         label, found = piece.extent.label, piece.extent.interval
         hull, count = hulls.get(label, (found, 0))
         hull = Interval(min(hull.lo, found.lo), max(hull.hi, found.hi))
-        hulls[label] = hull, count + len(piece)
+        hulls[label] = hull, count + piece.rows
     for label, (hull, count) in hulls.items():
         yield label, hull, count
 
@@ -343,21 +292,25 @@ def _store(
     site: Site,
     heads: Sequence[Child],
     joined: Joined,
-    pieces: Sequence[Piece],
+    pieces: Pieces | None,
     moved: Sequence[Piece],
     stamp: int,
     document: Mapping[str, Any],
 ) -> list[Revision]:
     """Rows, pages, revision."""
-    laid_out = sorted([*moved, *pieces], key=lambda p: p.extent.label)
-    with_rows = [piece for piece in laid_out if len(piece)]
-    made = list(drafts(with_rows, site.schema.index))
+    new = set(pieces.extents.stamp) if pieces else set()
+    if moved or pieces is None:
+        every = chain(moved, pieces.each() if pieces else ())
+        pieces = Pieces.of(sorted(every, key=lambda piece: piece.extent.label))
+    sizes = pieces.rows
+    made = list(
+        drafts(pieces.take([at for at, rows in enumerate(sizes) if rows]), site.schema.index)
+    )
     names, waiting = _store_rows(site, made)
-    extents = [
-        e for d, name in zip(made, names, strict=True) for e in place(d, bytes.fromhex(name))
-    ]
-    extents.extend(piece.extent for piece in laid_out if not len(piece))
-    tied = _tie(extents, {piece.extent.stamp for piece in pieces})
+    placed = [place(d, bytes.fromhex(name)) for d, name in zip(made, names, strict=True)]
+    if not all(sizes):
+        placed.append(pieces.extents.take([at for at, rows in enumerate(sizes) if not rows]))
+    tied = _tied(Extents.joined(placed), new)
     return _seal(site, heads, joined, tied, waiting, stamp, document)
 
 
@@ -365,13 +318,13 @@ def _seal(
     site: Site,
     heads: Sequence[Child],
     joined: Joined,
-    extents: Iterable[Extent],
+    extents: Extents,
     segments: Mapping[Digest, Content],
     stamp: int,
     document: Mapping[str, Any],
 ) -> list[Revision]:
     """What is still to be stored, then the revision."""
-    edit = apply(joined.manifest, extents)
+    edit = apply_all(joined.manifest, extents)
     site.objects.put(segments, {**joined.pages, **edit.pages})
     return publish(site, heads, stamp, edit.root, document)
 
@@ -396,18 +349,23 @@ def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[D
         return list(pool.map(store, made)), {}
 
 
-def _tie(extents: Sequence[Extent], new: set[int]) -> list[Extent]:
-    """Give the new writes the digest of their content, to break ties between equal stamps."""
+def _tied(extents: Extents, new: Collection[int]) -> Extents:
+    """Give the writes stamped `new` the digest of their content, to break ties between equal
+    stamps."""
+    if not extents.alone:
+        extents = Extents.of(sorted(extents.each(), key=_IN_ORDER))
+    names = {columns: json.dumps(columns).encode() for columns in set(extents.columns)}
     digest = xxhash.xxh3_64()
-    for e in sorted(e for e in extents if e.stamp in new):
-        digest.update(b"%b\0%b%b%b" % (e.label.encode(), e.lo, e.hi, e.segment))
-        columns = "null" if e.columns is None else json.dumps(e.columns)
-        digest.update(f"[{e.kind}, {columns}, {e.offset}, {e.length}]".encode())
+    for label, lo, hi, stamp, _, kind, columns, _, segment, offset, length, _ in zip(
+        *extents, strict=True
+    ):
+        if stamp in new:
+            about = kind, names[columns], offset, length
+            digest.update(b"%b\0%b%b%b[%d, %b, %d, %d]" % (label.encode(), lo, hi, segment, *about))
     tie = digest.intdigest()
-    return [_with_tie(e, tie) if e.stamp in new else e for e in extents]
+    pairs = zip(extents.stamp, extents.tie, strict=True)
+    return extents._replace(tie=[tie if stamp in new else old for stamp, old in pairs])
 
 
-def _with_tie(e: Extent, tie: int) -> Extent:
-    # `_replace` takes several times as long, and there may be very many.
-    label, lo, hi, stamp, _, kind, columns, trim, segment, offset, length, placed = e
-    return Extent(label, lo, hi, stamp, tie, kind, columns, trim, segment, offset, length, placed)
+_IN_ORDER = itemgetter(0, 1, 2, 3)
+"""By label, interval and stamp."""

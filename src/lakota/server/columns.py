@@ -94,7 +94,6 @@ class Columns:
                 _check_entry(entry, child)
                 _check_columns(before, after, id_, child)
 
-
     def _contents(self, heads: tuple[Child, ...]) -> Contents:
         """What these states say together. The last are remembered: if a revision is taken, they
         are what the next one is compared with."""
