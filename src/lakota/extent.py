@@ -131,8 +131,8 @@ class Extents(NamedTuple):
 def resolve(extents: Iterable[Extent]) -> list[Extent]:
     """What is visible of `extents`, all of one label, as maximal pieces sorted by key."""
     ranked = sorted(set(extents), key=lambda e: e.rank)
-    if len(ranked) < 2:
-        return ranked
+    if len(ranked) < 2 or _hides_all(ranked):
+        return ranked[-1:]
     cuts = sorted({cut for e in ranked for cut in (e.lo, e.hi)})
     arriving = sorted(range(len(ranked)), key=lambda r: ranked[r].lo, reverse=True)
     replaces: list[int] = []  # a heap of negated positions in `ranked`: newest first
@@ -155,6 +155,15 @@ def resolve(extents: Iterable[Extent]) -> list[Extent]:
         done.extend(ended)
     done.extend(open_pieces.values())
     return sorted(_flag(done, ranked), key=lambda e: e.key)
+
+
+def _hides_all(ranked: Sequence[Extent]) -> bool:
+    """Whether nothing but the newest can be seen: it replaces all that is older."""
+    *older, newest = ranked
+    if newest.kind != REPLACE or (newest.trim and not newest.length):
+        return False
+    lo, hi, rank = newest.lo, newest.hi, newest.rank
+    return all(lo <= e.lo and e.hi <= hi for e in older) and older[-1].rank != rank
 
 
 def _visible(ranked: Sequence[Extent], base: int | None, upserts: set[int]) -> list[Extent]:

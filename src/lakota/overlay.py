@@ -90,12 +90,12 @@ def visible(
     start, stop = extent.offset, extent.offset + extent.length
     if start == stop:
         return start, start
-    inside = extent.interval.meet(interval)
+    lo, hi = max(extent.lo, interval.lo), min(extent.hi, interval.hi)
     keys: dict[int, pa.RecordBatch] = {}
-    if inside.lo > extent.lo or extent.trim & TRIM_LO:
-        start = locate(open_segment, extent, index, inside.lo, start, stop, keys)
-    if inside.hi < extent.hi or extent.trim & TRIM_HI:
-        stop = locate(open_segment, extent, index, inside.hi, start, stop, keys)
+    if lo > extent.lo or extent.trim & TRIM_LO:
+        start = locate(open_segment, extent, index, lo, start, stop, keys)
+    if hi < extent.hi or extent.trim & TRIM_HI:
+        stop = locate(open_segment, extent, index, hi, start, stop, keys)
     return start, stop
 
 

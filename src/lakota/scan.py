@@ -10,7 +10,7 @@ was made. Rows come by label, then by key, and Polars is told so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby, pairwise, takewhile
 
@@ -216,8 +216,8 @@ def _joined(found: Iterable[Settled]) -> Iterator[Settled]:
                 yield last
             last = None
             yield part
-        elif last is not None and replace(last, start=last.stop, stop=part.stop) == part:
-            last = replace(last, stop=part.stop)
+        elif last is not None and _follows(last, part):
+            last = Slice(part.segment, last.start, part.stop, part.origin)
         else:
             if last is not None:
                 yield last
@@ -226,10 +226,14 @@ def _joined(found: Iterable[Settled]) -> Iterator[Settled]:
         yield last
 
 
+def _follows(last: Slice, part: Slice) -> bool:
+    return last.stop == part.start and (last.segment, last.origin) == (part.segment, part.origin)
+
+
 def _cut(part: Slice, step: int, size: int) -> Iterator[Slice]:
     """Slices of at most `size` rows, cut where batches of `step` rows end; at least one batch."""
-    start = part.start
+    start, each = part.start, max(size // step, 1)
     while start < part.stop:
-        stop = min(part.stop, (start // step + max(size // step, 1)) * step)
-        yield replace(part, start=start, stop=stop)
+        stop = min(part.stop, (start // step + each) * step)
+        yield Slice(part.segment, start, stop, part.origin)
         start = stop

@@ -132,8 +132,12 @@ class Site:
         more = {e for head in heads for e in changes(newest, self.manifest(head))[1]}
         edit = apply(newest, more)
         fresh = edit.pages
+        seen: dict[Digest, Page] = {}  # a commit asks for the same few for each of its labels
 
         def load(name: Digest) -> Page:
-            return fresh[name] if name in fresh else self.objects.page(name)
+            page = seen.get(name)
+            if page is None:
+                page = seen[name] = fresh.get(name) or self.objects.page(name)
+            return page
 
         return Joined(Manifest(edit.root, load), fresh)
