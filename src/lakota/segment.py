@@ -100,6 +100,8 @@ _CODEC: Final = "lakota:codec"
 _HEAD: Final = Struct("<BBIQHHII")
 _DIGEST: Final = 16
 
+_ALONE: Final = pa.ipc.IpcReadOptions(use_threads=False)
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -619,7 +621,8 @@ def open_segment(
 
 
 def _open(data: pa.Buffer, name: Digest | None, verify: bool, most: int) -> Segment:
-    reader = pa.ipc.open_file(data)
+    # Without threads of its own: batches are decoded by ours, where there are many.
+    reader = pa.ipc.open_file(data, options=_ALONE)
     footer = _footer(reader.metadata)
     version, packed, size, rows, width, num_keys, schema_len, firsts_len = _HEAD.unpack_from(footer)
     if version != _VERSION or packed > 1:
