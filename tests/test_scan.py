@@ -56,7 +56,16 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
         found.sizes.append(array.nbytes)
         return array
 
+    inflate = Segment._inflate
+
+    def inflated(self: Segment, files: Any, i: int, nth: int, j: int, out: Any) -> Any:
+        found.batches.add((self.name, i))
+        found.columns.add(self.schema.names[j])
+        found.sizes.append(out.nbytes)
+        return inflate(self, files, i, nth, j, out)
+
     monkeypatch.setattr(Segment, "_column", watched)
+    monkeypatch.setattr(Segment, "_inflate", inflated)
     return found
 
 

@@ -25,7 +25,7 @@ from lakota.errors import (
     RangeError,
     SchemaError,
 )
-from lakota.segment import Segment, encode, open_segment, recode
+from lakota.segment import Segment, encode, open_segment, read, recode
 
 CODECS = ["plain", "lz4", "zstd", "packed"]
 CHOICES: list[Any] = [*CODECS, {"x": "plain", "y": "zstd"}, {"x": "lz4", "y": "pco"}]
@@ -144,6 +144,65 @@ def test_a_slice_is_that_of_the_table(a: int, b: int, codec: str) -> None:
     found = pa.Table.from_batches(batches, LONG.select(["name", "value"]).schema)
     assert equal(found, LONG.select(["name", "value"]).slice(start, stop - start))
     assert all(batch.num_rows for batch in batches)
+
+
+def numbers(rows: int) -> pa.Table:
+    """Columns that are all `pco` when packed: of one limb and of several, with nulls in some
+    batches, in none and in all."""
+    at = np.arange(rows)
+    money = pa.array(at * 7 - 5).cast(pa.decimal128(25, 2))
+    return pa.table(
+        {
+            "n": at,
+            "some": pa.array(at * 0.5, mask=(at > 20_000) & (at < 30_000) & (at % 3 == 0)),
+            "none": pa.nulls(rows, pa.int32()),
+            "money": money,
+            "gaps": pa.array(np.where(at % 5 == 0, None, money)).cast(pa.decimal128(25, 2)),
+        }
+    )
+
+
+NUMBERS = numbers(70_001)
+PACKED = [
+    open_segment(encode(table, codec).data)
+    for table in (NUMBERS, NUMBERS.slice(0, 40_000), NUMBERS.slice(20_000), NUMBERS.slice(0, 9))
+    for codec in ("packed", {"n": "pco", "gaps": "zstd"})
+]
+
+
+@given(st.data())
+def test_slices_of_several_segments_are_read_at_once(data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.sampled_from(NUMBERS.column_names), min_size=1, unique=True))
+    segments = data.draw(st.lists(st.sampled_from(PACKED), max_size=4))
+    parts, expected = [], [NUMBERS.select(names).slice(0, 0)]
+    for segment in segments:
+        start, stop = sorted(data.draw(st.tuples(*[st.integers(0, segment.num_rows)] * 2)))
+        parts.append((segment, start, stop, names))
+        rows = pa.table(open_segment(segment.data).table()).select(names)
+        expected.append(rows.slice(start, stop - start))
+    found = pa.Table.from_batches(read(parts), expected[0].schema)
+    found.validate(full=True)
+    assert equal(found, pa.concat_tables(expected))
+
+
+def test_what_is_inflated_is_one_batch() -> None:
+    parts = [(PACKED[at], 5, 39_000, ["some", "n"]) for at in (0, 2)]
+    first, second = read(parts)
+    assert len(first) == len(second) == 38_995
+    # and in one piece of memory
+    assert second["n"].buffers()[1].address - first["n"].buffers()[1].address == 3 * BLOCK * 8
+
+
+def test_damage_in_one_of_many_batches_is_found_whoever_decodes_it() -> None:
+    noise = pa.table({"x": np.random.default_rng(1).normal(size=100_000)})
+    whole = encode(noise, "packed").data
+    for batch in range(6):
+        data = bytearray(whole)
+        at = int(len(data) * (batch + 0.4) * BLOCK / 100_000)
+        data[at] ^= 1
+        segment = open_segment(pa.py_buffer(bytes(data)))
+        with pytest.raises(DamagedError, match=f"batch {batch} of segment"):
+            segment.table()
 
 
 def test_a_slice_decodes_no_other_batch(monkeypatch: pytest.MonkeyPatch) -> None:

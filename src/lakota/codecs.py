@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from struct import unpack_from
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,7 @@ __all__ = [
     "CODECS",
     "MAX_BATCH_BYTES",
     "Block",
+    "PcoFiles",
     "decode_column",
     "encode_column",
     "file_blocks",
@@ -150,15 +151,9 @@ def encode_column(array: pa.Array, codec: str) -> pa.Array:
 
 
 def decode_column(
-    stored: pa.Array,
-    type_: pa.DataType,
-    codec: str,
-    rows: int,
-    limit: int,
-    out: NDArray[np.void] | None = None,
+    stored: pa.Array, type_: pa.DataType, codec: str, rows: int, limit: int
 ) -> pa.Array:
     """The `rows` values of `type_` in the one value `stored`, which may need `limit` bytes.
-    `out`, from `room`, is where the values may go.
 
     Raises `DamagedError`, or an error of Arrow, where `stored` is not such a value.
     """
@@ -168,7 +163,9 @@ def decode_column(
     if codec == "plain":
         array = stored.flatten()
     elif codec == "pco":
-        array = _decode_pco(stored, type_, rows, out)
+        values = room(type_, rows)
+        bits = PcoFiles(stored, type_).inflate(0, values)
+        array = pa.Array.from_buffers(type_, rows, [bits, pa.py_buffer(values)])
     else:
         array = _decode_stream(_buffer(stored), type_, limit)
     if len(array) != rows:
@@ -210,49 +207,72 @@ def _limb_dtype(type_: pa.DataType) -> np.dtype[np.void]:
     return np.dtype([(f"v{i}", f"<{kind}") for i, kind in enumerate(_LIMBS[type_.id])])
 
 
-def room(type_: pa.DataType, codec: str, rows: int) -> NDArray[np.void] | None:
-    """Memory for `rows` values, to be decoded into part by part; None where there is no use for
-    it. One large array is much cheaper than many small ones: the system gives it in large pages."""
-    return np.empty(rows, _limb_dtype(type_)) if codec == "pco" else None
-
-
-def _decode_pco(
-    stored: pa.Array, type_: pa.DataType, rows: int, out: NDArray[np.void] | None
-) -> pa.Array:
+def room(type_: pa.DataType, rows: int) -> NDArray[Any]:
+    """Memory for `rows` values of a type that pcodec takes, to be filled part by part. One large
+    array is much cheaper than many small ones: the system gives it in large pages."""
     dtype = _limb_dtype(type_)
-    names = dtype.names or ()
-    limbs = [(name, _buffer(stored.field(i))) for i, name in enumerate(names, 1)]
-    bits, valid, count = _decode_validity(stored.field(0), rows)
-    if valid is None and len(names) == 1:  # the usual case: inflate in place
-        values = np.empty(rows, dtype) if out is None else out
-        _inflate_pco(limbs[0][1], values.view(dtype[0]))
-    else:
-        values = np.zeros(rows, dtype)
-        for name, limb in limbs:
-            inflated = _inflate_pco(limb, np.empty(count, dtype[name]))
-            values[name][slice(None) if valid is None else valid] = inflated
-    return pa.Array.from_buffers(type_, rows, [bits, pa.py_buffer(values)], rows - count)
+    return np.empty(rows, dtype if len(_LIMBS[type_.id]) > 1 else dtype[0])
+
+
+class PcoFiles:
+    """What `pco` made of a column in some batches: one value of `stored` for each. Several threads
+    may inflate them, each into its part of a `room`.
+
+    Raises `DamagedError`, or an error of Arrow or pcodec, where they are not such values.
+    """
+
+    def __init__(self, stored: pa.Array, type_: pa.DataType) -> None:
+        stored.validate(full=True)
+        if stored.null_count:
+            raise DamagedError("a batch that has no values")
+        names = _limb_dtype(type_).names or ()
+        self._validity = stored.field(0)
+        self._limbs = [(name, *_slots(stored.field(i))) for i, name in enumerate(names, 1)]
+
+    def inflate(self, i: int, out: NDArray[Any]) -> pa.Buffer | None:
+        """Fill `out` with the values of batch `i`; returns the validity, None without nulls."""
+        bits, valid, count = _decode_validity(self._validity, i, len(out))
+        if valid is None and len(self._limbs) == 1:  # the usual case: in place
+            _, data, offsets = self._limbs[0]
+            _inflate_pco(bytes(data[offsets[i] : offsets[i + 1]]), out)
+            return None
+        out[:] = np.zeros(1, out.dtype)
+        for name, data, offsets in self._limbs:
+            place = out[name] if len(self._limbs) > 1 else out
+            limb = np.empty(count, place.dtype)
+            _inflate_pco(bytes(data[offsets[i] : offsets[i + 1]]), limb)
+            place[slice(None) if valid is None else valid] = limb
+        return bits
+
+
+def _slots(array: pa.Array) -> tuple[memoryview, list[int]]:
+    """The bytes of binary values, and where each begins and ends."""
+    if array.null_count:
+        raise DamagedError("a batch without values")
+    _, offsets, data = array.buffers()
+    places = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * array.offset)
+    return memoryview(data or b""), places.tolist()
 
 
 def _decode_validity(
-    stored: pa.Array, rows: int
+    stored: pa.Array, i: int, rows: int
 ) -> tuple[pa.Buffer | None, NDArray[np.bool_] | None, int]:
     """The validity as bits and as a mask, None for no nulls, and how many are valid."""
-    if stored.null_count:
+    value = stored[i] if stored.null_count < len(stored) else None
+    if value is None or not value.is_valid:
         return None, None, rows
-    bits = _buffer(stored)
+    bits = value.as_buffer()
     if len(bits) != (rows + 7) // 8:
         raise DamagedError(f"expected a validity of {rows} bits, found {len(bits)} bytes")
     valid = np.unpackbits(np.frombuffer(bits, np.uint8), count=rows, bitorder="little")
     return bits, valid.view(np.bool_), int(np.count_nonzero(valid))
 
 
-def _inflate_pco(limb: pa.Buffer, out: NDArray[np.generic]) -> NDArray[np.generic]:
+def _inflate_pco(limb: bytes, out: NDArray[np.generic]) -> None:
     """Fill `out`, which fixes number and type of the values, from a pcodec file."""
-    progress = simple_decompress_into(limb.to_pybytes(), out)
+    progress = simple_decompress_into(limb, out)
     if not progress.finished or progress.n_processed != len(out):
         raise DamagedError(f"expected {len(out)} values, found another number")
-    return out
 
 
 def _decode_stream(data: pa.Buffer, type_: pa.DataType, limit: int) -> pa.Array:

@@ -73,6 +73,7 @@ __all__ = [
     "name_of",
     "rows_digest",
     "type_text",
+    "values_digests",
 ]
 
 Digest = NewType("Digest", str)
@@ -208,10 +209,14 @@ def column_digests(column: pa.ChunkedArray | pa.Array) -> list[bytes]:
 
 def _fixed_digests(array: pa.Array) -> list[bytes]:
     """The same for values of fixed width without nulls, straight from their buffer."""
-    data, step = _fixed_data(array), BLOCK * (array.type.bit_width >> 3)
-    if not step:
+    if not array.type.bit_width:
         return [xxh3_128(_NO_NULLS).digest() for _ in range(0, len(array), BLOCK)]
-    digests = []
+    return values_digests(_fixed_data(array), array.type.bit_width >> 3)
+
+
+def values_digests(data: memoryview, width: int) -> list[bytes]:
+    """The same for the bytes of values of `width` bytes each."""
+    digests, step = [], BLOCK * width
     for start in range(0, len(data), step):
         state = xxh3_128(_NO_NULLS)
         state.update(data[start : start + step])

@@ -7,9 +7,9 @@ lie; only cut ends are searched for, by their key, in the one batch that holds t
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from .errors import DamagedError
 from .evolution import default_of, widens
 from .extent import TRIM_HI, TRIM_LO, Extent
 from .interval import Cut, Interval, before, parse_cut
-from .segment import Segment
+from .segment import Segment, read
 from .types import physical_values
 
 __all__ = [
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 Opener = Callable[[Digest], Segment]
+AT_ONCE = 64
+"""Slices that are read at once, and so share threads and memory."""
 ORIGIN = "lakota:origin"
 """A column that no segment has: the origin of each row's slice, int64."""
 
@@ -100,18 +102,25 @@ def visible(
 
 
 def rows(slices: Iterable[Slice], schema: pa.Schema, open_segment: Opener) -> pa.Table:
-    """The table of the slices, with the columns of `schema`, one chunk per batch touched."""
+    """The table of the slices, with the columns of `schema`; where nothing is to be
+    inflated, one chunk per batch touched."""
     if ORIGIN in schema.names:
         return _with_origin(list(slices), schema, open_segment)
-    batches = []
-    for part in slices:
-        segment = open_segment(part.segment)
-        there = [name for name in schema.names if name in segment.schema.names]
-        # Without any of the columns, some other one tells how many rows there are.
-        names = there or segment.schema.names[:1]
-        batches.extend(segment.slice(part.start, part.stop, names))
+    batches: list[pa.RecordBatch] = []
+    waiting = iter(slices)
+    while some := list(islice(waiting, AT_ONCE)):
+        batches.extend(read(_wanted(part, schema, open_segment) for part in some))
     bare = pa.schema([pa.field(field.name, field.type) for field in schema])
     return pa.Table.from_batches([_conform(batch, schema, bare) for batch in batches], bare)
+
+
+def _wanted(
+    part: Slice, schema: pa.Schema, open_segment: Opener
+) -> tuple[Segment, int, int, Sequence[str]]:
+    segment = open_segment(part.segment)
+    there = [name for name in schema.names if name in segment.schema.names]
+    # Without any of the columns, some other one tells how many rows there are.
+    return segment, part.start, part.stop, there or segment.schema.names[:1]
 
 
 def _with_origin(parts: Sequence[Slice], schema: pa.Schema, open_segment: Opener) -> pa.Table:
@@ -185,10 +194,9 @@ def batch_of(
     if first == last:
         return first
     # Batches after the first begin inside the rows: their first keys are in order.
-    keys = segment.first_keys
-    return first + bisect_left(
-        range(first + 1, last + 1), cut, key=lambda b: first_cut(keys, b, types)
-    )
+    keys = segment.first_keys.columns if segment.first_keys else []
+    values, is_after = parse_cut(types, cut)
+    return _search_key(keys, first + 1, last + 1, values, is_after) - 1
 
 
 def first_cut(keys: pa.RecordBatch, row: int, types: Sequence[pa.DataType]) -> Cut:

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import mmap
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from .codecs import file_blocks
 from .digest import Digest
 from .errors import DamagedError, ObjectMissingError
-from .segment import Segment, open_segment
+from .segment import Run, Segment, open_segment
 from .store.base import TAIL, ReplacedError, Store, Tail
 
 __all__ = ["MissingObjectError", "RangedSegment", "Span", "open_ranged"]
@@ -129,30 +128,37 @@ class RangedSegment(Segment):
             whole = _whole(source.store, source.name)
             self._newer.append(_ranged(whole, self.name, verify=self.verify))
 
-    def _decode_all(self, batches: Sequence[int], positions: list[int]) -> list[pa.RecordBatch]:
-        if self._at_hand(batches):
-            return super()._decode_all(batches, positions)
-        return [self._decode(i, positions, full=False) for i in batches]
+    def _run(self, start: int, stop: int, columns: Sequence[str] | None) -> Run:
+        run = super()._run(start, stop, columns)
+        if not self._at_hand(run.batches):
+            run.shared = False
+        return run
 
-    def _decode(
-        self,
-        i: int,
-        positions: list[int],
-        *,
-        full: bool,
-        outs: Sequence[NDArray[np.void] | None] = (),
-    ) -> pa.RecordBatch:
+    def _prepare(self, run: Run) -> None:
+        with self._refusing():
+            super()._prepare(run)
+
+    def _decode_into(self, run: Run, i: int, *, full: bool = False) -> None:
+        with self._refusing():
+            super()._decode_into(run, i, full=full or self.verify)
+
+    def _decode(self, i: int, positions: list[int], *, full: bool) -> pa.RecordBatch:
         if self._at_hand([i]):
-            try:
-                return super()._decode(i, positions, full=full or self.verify, outs=outs)
-            except DamagedError:
-                # Whoever reads again reads what is there then.
-                self._source.refuse()
-                raise
+            with self._refusing():
+                return super()._decode(i, positions, full=full or self.verify)
         names = [self.schema.names[j] for j in positions]
         start, stop = int(self.offsets[i]), int(self.offsets[i + 1])
         found = self._newer[0].slice(start, stop, names)
         return pa.Table.from_batches(found).combine_chunks().to_batches()[0]
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Whoever reads again what is damaged reads what is there then."""
+        try:
+            yield
+        except DamagedError:
+            self._source.refuse()
+            raise
 
     def _at_hand(self, batches: Sequence[int]) -> bool:
         """Fetch what is missing of batches; False if it is not to be had any more."""

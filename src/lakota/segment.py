@@ -43,14 +43,16 @@ where it may come from a later version, and no size is allocated because a file 
 from __future__ import annotations
 
 import os
+import threading
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import groupby
 from struct import Struct
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +63,7 @@ from .codecs import (
     CODECS,
     MAX_BATCH_BYTES,
     Block,
+    PcoFiles,
     decode_column,
     encode_column,
     file_blocks,
@@ -72,7 +75,15 @@ from .codecs import (
     size_limit,
     stored_type,
 )
-from .digest import BLOCK, Digest, block_digests, column_digests, rows_digest, type_text
+from .digest import (
+    BLOCK,
+    Digest,
+    block_digests,
+    column_digests,
+    rows_digest,
+    type_text,
+    values_digests,
+)
 from .errors import (
     DamagedError,
     FormatError,
@@ -84,7 +95,16 @@ from .errors import (
     SchemaError,
 )
 
-__all__ = ["MAX_BATCH_ROWS", "Encoded", "Segment", "encode", "open_segment", "recode"]
+__all__ = [
+    "MAX_BATCH_ROWS",
+    "Encoded",
+    "Run",
+    "Segment",
+    "encode",
+    "open_segment",
+    "read",
+    "recode",
+]
 
 MAX_BATCH_ROWS: Final = 65_536
 _PACKED_BATCH_ROWS: Final = BLOCK
@@ -414,12 +434,8 @@ class Segment:
         """The keys of the first row of each batch; None without keys or with at most one batch."""
         if not self._firsts:
             return None
-        try:
+        with _naming("the first keys"):
             return self._read_first_keys()
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise _damaged("the first keys", error) from error
 
     def batch(
         self, i: int, columns: Sequence[str] | None = None, *, prove: bool = False
@@ -434,24 +450,12 @@ class Segment:
         self, start: int, stop: int, columns: Sequence[str] | None = None
     ) -> list[pa.RecordBatch]:
         """The rows from `start` up to, not including, `stop`; no batch beyond is decoded."""
-        if not 0 <= start <= stop <= self.num_rows:
-            raise RangeError(f"no rows {start} to {stop}: the segment has {self.num_rows}")
-        if start == stop:
-            return []
-        size, positions = self.batch_rows, self._positions(columns)
-        first, last = start // size, (stop - 1) // size
-        batches = self._decode_all(range(first, last + 1), positions)
-        if stop < last * size + batches[-1].num_rows:
-            batches[-1] = batches[-1].slice(0, stop - last * size)
-        if start > first * size:
-            batches[0] = batches[0].slice(start - first * size)
-        return batches
+        return read([(self, start, stop, columns)])
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, or `columns` of them in the order given."""
-        positions = self._positions(columns)
-        batches = self._decode_all(range(self.num_batches), positions)
-        return pa.Table.from_batches(batches, schema=self._schema_of(positions))
+        batches = self.slice(0, self.num_rows, columns)
+        return pa.Table.from_batches(batches, schema=self._schema_of(self._positions(columns)))
 
     def check(self) -> None:
         """Verify every value, of plain columns also, and the first keys.
@@ -478,50 +482,62 @@ class Segment:
             return self.schema
         return pa.schema([self.schema.field(i) for i in positions])
 
-    def _decode_all(self, batches: Sequence[int], positions: list[int]) -> list[pa.RecordBatch]:
-        if not batches:
-            return []
-        idle = all(self._plan.codecs[i] == "plain" for i in positions)
-        if idle or self._plan.has_dictionaries:  # whose loading is not safe among threads
-            return [self._decode(i, positions, full=False) for i in batches]
-        wanted = list(batches)
-        if len(wanted) == 1:
-            return [self._decode(wanted[0], positions, full=False)]
-        first, size = wanted[0], self.batch_rows
-        # No more than the rows that there are batches for.
-        rows = min((wanted[-1] + 1) * size, self.num_rows) - first * size
-        types, codecs = self.schema.types, self._plan.codecs
-        rooms = [room(types[j], codecs[j], rows) for j in positions]
+    def _run(self, start: int, stop: int, columns: Sequence[str] | None) -> Run:
+        """The work to read some rows, of which there are any."""
+        size, positions = self.batch_rows, self._positions(columns)
+        batches = range(start // size, (stop - 1) // size + 1)
+        plan = self._plan
+        # Where there is nothing to inflate, or what several threads must not load.
+        alone = plan.has_dictionaries or all(plan.codecs[j] == "plain" for j in positions)
+        return Run(self, batches, positions, shared=len(batches) > 1 and not alone)
 
-        def decode(i: int) -> pa.RecordBatch:
-            start = (i - first) * size
-            outs = [None if out is None else out[start : start + size] for out in rooms]
-            return self._decode(i, positions, full=False, outs=outs)
-
-        return _map(decode, wanted)
-
-    def _decode(
-        self,
-        i: int,
-        positions: list[int],
-        *,
-        full: bool,
-        outs: Sequence[NDArray[np.void] | None] = (),
-    ) -> pa.RecordBatch:
-        """Batch `i`; `outs` is where the values of its columns may go."""
-        try:
+    def _decode(self, i: int, positions: list[int], *, full: bool) -> pa.RecordBatch:
+        """Batch `i`."""
+        with _naming(f"batch {i} of segment {self.name}"):
             rows = min(self.batch_rows, self.num_rows - i * self.batch_rows)
-            stored = self._stored(i, 1 if self._plan.packed else rows)
-            places = outs or [None] * len(positions)
-            columns = [
-                self._column(stored, i, j, rows, full, out)
-                for j, out in zip(positions, places, strict=True)
-            ]
+            stored = self._stored(i)
+            columns = [self._column(stored, i, j, rows, full) for j in positions]
             return pa.RecordBatch.from_arrays(columns, schema=self._schema_of(positions))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise _damaged(f"batch {i} of segment {self.name}", error) from error
+
+    def _prepare(self, run: Run) -> None:
+        """What is common to the batches of a run."""
+        count = len(run.batches)
+        run.others = {j: [None] * count for j in run.positions if j not in run.rooms}
+        run.bits = {j: [None] * count for j in run.rooms}
+        if run.rooms:
+            with _naming(f"segment {self.name}"):
+                stored = [self._stored(i) for i in run.batches]
+                for j in run.rooms:
+                    values = pa.concat_arrays([batch.column(j) for batch in stored])
+                    run.files[j] = PcoFiles(values, self.schema.types[j])
+
+    def _decode_into(self, run: Run, i: int, *, full: bool = False) -> None:
+        """Batch `i` of a run."""
+        with _naming(f"batch {i} of segment {self.name}"):
+            rows = min(self.batch_rows, self.num_rows - i * self.batch_rows)
+            nth = i - run.batches.start
+            stored = self._stored(i) if len(run.files) < len(run.positions) else None
+            for j in run.positions:
+                if j in run.files:
+                    run.bits[j][nth] = self._inflate(
+                        run.files[j], i, nth, j, run.part(j, nth, rows)
+                    )
+                else:
+                    run.others[j][nth] = self._column(stored, i, j, rows, full)
+
+    def _inflate(
+        self, files: PcoFiles, i: int, nth: int, j: int, out: NDArray[Any]
+    ) -> pa.Buffer | None:
+        """Column `j` of batch `i`, the nth of the files, into its place; returns the validity."""
+        bits = files.inflate(nth, out)
+        if not self.verify:
+            return bits
+        if bits is None:
+            self._compare(values_digests(out.view(np.uint8).data, out.itemsize), i, j)
+        else:
+            buffers = [bits, pa.py_buffer(out)]
+            self._prove(pa.Array.from_buffers(self.schema.types[j], len(out), buffers), i, j)
+        return bits
 
     @cached_property
     def _blocks(self) -> list[Block]:
@@ -532,8 +548,10 @@ class Segment:
             _refuse_bomb(file_message(data, block), self._most)
         return batches
 
-    def _stored(self, i: int, rows: int) -> pa.RecordBatch:
+    def _stored(self, i: int) -> pa.RecordBatch:
         """IPC record batch `i`, as it is in the file."""
+        rows = min(self.batch_rows, self.num_rows - i * self.batch_rows)
+        rows = 1 if self._plan.packed else rows
         limit = self._limit(self.schema.types, rows) if self._plan.compression else 0
         _refuse_bomb(file_message(memoryview(self._data), self._blocks[i]), limit)
         stored = self._reader.get_batch(i)
@@ -541,27 +559,18 @@ class Segment:
             raise DamagedError(f"expected {rows} rows, found {stored.num_rows}")
         return stored
 
-    def _column(
-        self,
-        stored: pa.RecordBatch,
-        i: int,
-        j: int,
-        rows: int,
-        full: bool,
-        out: NDArray[np.void] | None,
-    ) -> pa.Array:
+    def _column(self, stored: pa.RecordBatch, i: int, j: int, rows: int, full: bool) -> pa.Array:
         codec, type_ = self._plan.codecs[j], self.schema.types[j]
         recent = _recent.get(j)
         if recent is not None and recent[0] is self and recent[1] == i and not full:
             return recent[2]
         array = stored.column(j)
         if self._plan.packed:
-            array = decode_column(array, type_, codec, rows, self._limit([type_], rows), out)
-        prove = full or (self.verify and codec != "plain")
+            array = decode_column(array, type_, codec, rows, self._limit([type_], rows))
         array.validate(full=j in self._plan.loose)
-        if prove:
+        if full or (self.verify and codec != "plain"):
             self._prove(array, i, j)
-        if out is None and self._plan.packed:
+        if self._plan.packed:
             _recent[j] = (self, i, array)
         return array
 
@@ -572,8 +581,11 @@ class Segment:
         """Compare the blocks of column `j` in batch `i` with their digests."""
         if j not in self._plan.loose:
             _prove_null_count(array)
+        self._compare(column_digests(array), i, j)
+
+    def _compare(self, digests: Sequence[bytes], i: int, j: int) -> None:
         first, width = i * self.batch_rows // BLOCK, len(self._plan.codecs)
-        for block, found in enumerate(column_digests(array), first):
+        for block, found in enumerate(digests, first):
             start = (block * width + j) * _DIGEST
             if found != self._digests[start : start + _DIGEST]:
                 raise DamagedError(f"block {block} of column {self.schema.names[j]!r} is damaged")
@@ -588,6 +600,117 @@ class Segment:
             raise DamagedError(f"expected {self.num_batches} of {expected.names}")
         keys.validate(full=True)
         return keys.to_batches()[0]
+
+
+class Run:
+    """Batches of a segment that are to be read one after the other.
+
+    If `shared`, they are decoded each by some thread, and columns of `pco` into memory for all of
+    them, so that they come back as one batch; as long as they all are `pco`.
+    """
+
+    def __init__(
+        self, segment: Segment, batches: range, positions: list[int], *, shared: bool
+    ) -> None:
+        self.segment = segment
+        self.batches = batches
+        self.positions = positions
+        self.shared = shared
+        last = min(batches.stop * segment.batch_rows, segment.num_rows)
+        self.rows = last - batches.start * segment.batch_rows
+        self.files: dict[int, PcoFiles] = {}
+        self.rooms: dict[int, NDArray[Any]] = {}
+        self.bits: dict[int, list[pa.Buffer | None]] = {}
+        self.others: dict[int, list[pa.Array]] = {}
+
+    @property
+    def packed(self) -> list[int]:
+        """The columns for which memory is wanted."""
+        codecs = self.segment._plan.codecs
+        return [j for j in self.positions if codecs[j] == "pco"] if self.shared else []
+
+    def part(self, j: int, nth: int, rows: int) -> NDArray[Any]:
+        start = nth * self.segment.batch_rows
+        return self.rooms[j][start : start + rows]
+
+    def found(self, start: int, stop: int) -> list[pa.RecordBatch]:
+        """The rows from `start` to `stop` of the segment."""
+        segment, size = self.segment, self.segment.batch_rows
+        if self.shared:
+            batches = self._joined()
+        else:
+            batches = [segment._decode(i, self.positions, full=False) for i in self.batches]
+        first = self.batches.start * size
+        if stop < first + self.rows:
+            batches[-1] = batches[-1].slice(0, batches[-1].num_rows - (first + self.rows - stop))
+        if start > first:
+            batches[0] = batches[0].slice(start - first)
+        return batches
+
+    def _joined(self) -> list[pa.RecordBatch]:
+        schema, size = self.segment._schema_of(self.positions), self.segment.batch_rows
+        whole = {j: self._array(j) for j in self.rooms}
+        if not self.others:
+            return [pa.RecordBatch.from_arrays([whole[j] for j in self.positions], schema=schema)]
+        return [
+            pa.RecordBatch.from_arrays(
+                [
+                    whole[j].slice(nth * size, size) if j in whole else self.others[j][nth]
+                    for j in self.positions
+                ],
+                schema=schema,
+            )
+            for nth in range(len(self.batches))
+        ]
+
+    def _array(self, j: int) -> pa.Array:
+        """A column; its batches have a multiple of 8 rows each, but for the last one."""
+        found, validity = self.bits[j], None
+        if any(bits is not None for bits in found):
+            full = b"\xff" * (self.segment.batch_rows // 8)
+            validity = pa.py_buffer(b"".join(full if bits is None else bits for bits in found))
+        buffers = [validity, pa.py_buffer(self.rooms[j])]
+        return pa.Array.from_buffers(self.segment.schema.types[j], self.rows, buffers)
+
+
+Rows = tuple[Segment, int, int, Sequence[str] | None]
+
+
+def read(parts: Iterable[Rows]) -> list[pa.RecordBatch]:
+    """The rows of slices of segments, one slice after the other, each given as the segment, its
+    first row, the one after its last, and columns, None for all. It is `Segment.slice` of each,
+    but that what is to be inflated is so by several threads, into memory for all of it."""
+    wanted = []
+    for segment, start, stop, columns in parts:
+        if not 0 <= start <= stop <= segment.num_rows:
+            raise RangeError(f"no rows {start} to {stop}: the segment has {segment.num_rows}")
+        if start < stop:
+            wanted.append((segment._run(start, stop, columns), start, stop))
+    shared = [run for run, _, _ in wanted if run.shared]
+    if shared:
+        _give_room(shared)
+        count = sum(len(run.batches) for run in shared)
+        _work(lambda step: step[0].segment._decode_into(*step), _steps(shared), count)
+    return [batch for run, start, stop in wanted for batch in run.found(start, stop)]
+
+
+def _give_room(runs: Sequence[Run]) -> None:
+    """The runs' columns of one type, the nth of each, get their memory in one."""
+    alike: dict[tuple[int, pa.DataType], list[tuple[Run, int]]] = {}
+    for run in runs:
+        for nth, j in enumerate(run.packed):
+            alike.setdefault((nth, run.segment.schema.types[j]), []).append((run, j))
+    for (_, type_), users in alike.items():
+        memory, at = room(type_, sum(run.rows for run, _ in users)), 0
+        for run, j in users:
+            run.rooms[j] = memory[at : at + run.rows]
+            at += run.rows
+
+
+def _steps(runs: Iterable[Run]) -> Iterator[tuple[Run, int]]:
+    for run in runs:
+        run.segment._prepare(run)
+        yield from ((run, i) for i in run.batches)
 
 
 def open_segment(
@@ -609,12 +732,8 @@ def open_segment(
     >>> segment.num_rows, segment.offsets.tolist(), segment.first_keys["time"].to_pylist()
     (20000, [0, 16384, 20000], [0, 16384])
     """
-    try:
+    with _naming(f"segment {name}" if name else "a segment"):
         segment = _open(data, name, verify, most)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _damaged(f"segment {name}" if name else "a segment", error) from error
     if name is not None and segment.name != name:
         raise DamagedError(f"segment {name} holds the rows of {segment.name}")
     return segment
@@ -687,6 +806,17 @@ def _prove_null_count(array: pa.Array) -> None:
 _NULL = pa.null().id
 
 
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Errors in reading a file say what of it was being read."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _damaged(what, error) from error
+
+
 def _damaged(what: str, error: Exception) -> LakotaError:
     """The error for what went wrong in reading a file."""
     if isinstance(error, DamagedError | FormatError):
@@ -703,13 +833,45 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def _map(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
-    """`function` of each item; of four or more by several threads."""
-    workers = os.cpu_count() or 1
-    if len(items) < 4 or workers < 2:
-        return [function(item) for item in items]
+    """`function` of each item, by several threads."""
+    found: dict[int, _R] = {}
+
+    def act(at: int) -> None:
+        found[at] = function(items[at])
+
+    _work(act, iter(range(len(items))), len(items))
+    return [found[at] for at in range(len(items))]
+
+
+def _work(act: Callable[[_T], None], items: Iterator[_T], count: int) -> None:
+    """`act` on each of `count` items; on four or more by several threads, of which this is one.
+    The first error ends it, and is raised once nothing of it goes on any more."""
+    lock, failed = threading.Lock(), threading.Event()
+
+    def work() -> None:
+        try:
+            while not failed.is_set():
+                with lock:
+                    item = next(items, None)
+                if item is None:
+                    return
+                act(item)
+        except BaseException:
+            failed.set()
+            raise
+
+    workers = min(os.cpu_count() or 1, count // 2)
+    others = [_pool().submit(work) for _ in range(workers - 1)]
+    try:
+        work()
+    finally:
+        running = [other for other in others if not other.cancel()]
+        wait(running)
+    for other in running:
+        other.result()
+
+
+def _pool() -> ThreadPoolExecutor:
     pid = os.getpid()  # the threads of a parent do not exist in a forked child
-    pool = _pools.get(pid) or _pools.setdefault(pid, ThreadPoolExecutor(workers, "lakota-codec"))
-    step = -(-len(items) // (4 * workers))  # a few parts for each, as waking a thread costs, too
-    parts = [items[at : at + step] for at in range(0, len(items), step)]
-    done = pool.map(lambda part: [function(item) for item in part], parts)
-    return [result for part in done for result in part]
+    workers = os.cpu_count() or 1
+    return _pools.get(pid) or _pools.setdefault(pid, ThreadPoolExecutor(workers, "lakota-codec"))

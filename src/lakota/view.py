@@ -141,12 +141,16 @@ def table_of(site: Site, found: Sequence[Settled], names: Sequence[str]) -> pa.T
     stored = stored_names(site, names)
     every = _schema(site, stored)
     schema = pa.schema([every.field(name) for name in stored])
-    expect_parts(site.objects, (part for part in found if isinstance(part, Slice)))
-    tables = [rows([], schema, site.objects.segment)]
-    for is_slice, group in groupby(found, key=lambda part: isinstance(part, Slice)):
-        parts = list(group)
-        tables.extend([rows(parts, schema, site.objects.segment)] if is_slice else parts)
-    table = pa.concat_tables(tables)
+    slices = [part for part in found if isinstance(part, Slice)]
+    expect_parts(site.objects, slices)
+    if len(slices) == len(found):  # the usual case
+        table = rows(slices, schema, site.objects.segment)
+    else:
+        tables = [rows([], schema, site.objects.segment)]
+        for is_slice, group in groupby(found, key=lambda part: isinstance(part, Slice)):
+            parts = list(group)
+            tables.extend([rows(parts, schema, site.objects.segment)] if is_slice else parts)
+        table = pa.concat_tables(tables)
     return table if stored == list(names) else table.rename_columns(list(names))
 
 
