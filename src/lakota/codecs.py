@@ -23,7 +23,7 @@ and so the size of what pcodec fills; and for IPC compression the sizes that the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from struct import unpack_from
+from struct import Struct, unpack_from
 from typing import Any, Final
 
 import numpy as np
@@ -304,7 +304,7 @@ def size_limit(types: Sequence[pa.DataType], rows: int) -> int:
 # are those of Message.fbs and File.fbs of the Arrow format.
 
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
-_BLOCK_SIZE, _BUFFER_SIZE = 24, 16
+_BLOCK, _BUFFER_SIZE = Struct("<qi4xq"), 16
 
 
 def inflated_size(metadata: memoryview, body: memoryview) -> int:
@@ -343,11 +343,10 @@ def file_blocks(data: memoryview) -> tuple[list[Block], list[Block]]:
     footer = data[_position(len(data) - 10 - _position(size)) : len(data) - 10]
     root = _follow(footer, 0)
     dictionaries, batches = (
-        [
-            unpack_from("<qi4xq", footer, start)
-            for start in _structs(footer, _field(footer, root, field), _BLOCK_SIZE)
-        ]
-        for field in (2, 3)
+        list(_BLOCK.iter_unpack(footer[places.start : places.stop]))
+        for places in (
+            _structs(footer, _field(footer, root, field), _BLOCK.size) for field in (2, 3)
+        )
     )
     return dictionaries, batches
 

@@ -173,13 +173,13 @@ def locate(
         return stop
     segment = open_segment(Digest(extent.segment.hex()))
     types = [field.type for field in index]
-    first = batch_of(segment, cut, start, stop, types)
-    begin = int(segment.offsets[first])
+    values, is_after = parse_cut(types, cut)
+    first = _batch_of(segment, values, is_after, start, stop)
+    begin = first * segment.batch_rows
     if first not in decoded:
         decoded[first] = segment.batch(first, [field.name for field in index])
     batch = decoded[first]
     lo, hi = max(start - begin, 0), min(stop - begin, batch.num_rows)
-    values, is_after = parse_cut(types, cut)
     return begin + _search_key(batch.columns, lo, hi, values, is_after)
 
 
@@ -188,15 +188,18 @@ def batch_of(
 ) -> int:
     """The batch that has the first row after `cut`, of sorted rows `start` to `stop`, or else the
     last one before it."""
-    offsets = segment.offsets
-    first = int(np.searchsorted(offsets, start, "right")) - 1
-    last = int(np.searchsorted(offsets, stop, "left")) - 1
-    if first == last:
+    return _batch_of(segment, *parse_cut(types, cut), start, stop)
+
+
+def _batch_of(
+    segment: Segment, values: Sequence[Any], is_after: bool, start: int, stop: int
+) -> int:
+    first, last = start // segment.batch_rows, (stop - 1) // segment.batch_rows
+    keys = segment.first_keys
+    if first == last or keys is None:
         return first
     # Batches after the first begin inside the rows: their first keys are in order.
-    keys = segment.first_keys.columns if segment.first_keys else []
-    values, is_after = parse_cut(types, cut)
-    return _search_key(keys, first + 1, last + 1, values, is_after) - 1
+    return _search_key(keys.columns, first + 1, last + 1, values, is_after) - 1
 
 
 def first_cut(keys: pa.RecordBatch, row: int, types: Sequence[pa.DataType]) -> Cut:
@@ -229,10 +232,12 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
             limits = np.iinfo(found.dtype)
             if not limits.min <= value <= limits.max:  # of a column that was widened since
                 return lo if value < 0 else hi
-        with np.errstate(over="ignore"):
             probe = found.dtype.type(value)
-        if probe.item() != value:  # of a column of floats that was: between two of its values
-            side = "left" if probe.item() > value else "right"
+        else:
+            with np.errstate(over="ignore"):
+                probe = found.dtype.type(value)
+            if probe.item() != value:  # of a column of floats that was: between two of its values
+                side = "left" if probe.item() > value else "right"
         return lo + int(np.searchsorted(found[lo:hi], probe, side))
     while lo < hi:
         middle = (lo + hi) // 2

@@ -134,6 +134,9 @@ class RangedSegment(Segment):
             run.shared = False
         return run
 
+    def _views(self, batches: range, positions: list[int]) -> list[pa.RecordBatch]:
+        return [self._decode(i, positions, full=False) for i in batches]
+
     def _prepare(self, run: Run) -> None:
         with self._refusing():
             super()._prepare(run)

@@ -209,7 +209,8 @@ class Registry:
         if len(self._read) > _REMEMBERED:
             self._read = {}
         read = self._read
-        self._read_rows([e for e in extents if e not in read], read)
+        if new := [e for e in extents if e not in read]:
+            self._read_rows(new, read)
         ordered = sorted(extents, key=lambda e: e.write)  # of one id the last row counts
         return {entry.id: entry for e in ordered for entry in read[e]}
 

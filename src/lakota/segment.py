@@ -114,6 +114,9 @@ _BATCH_BYTES: Final = MAX_BATCH_BYTES >> 2
 _SMALL: Final = 4096
 """Bytes up to which copying is cheaper than a piece of its own."""
 
+_FEW: Final = 4
+"""Fewer batches are better taken one by one."""
+
 _VERSION: Final = 1
 _FOOTER: Final = "lakota"
 _CODEC: Final = "lakota:codec"
@@ -499,6 +502,18 @@ class Segment:
             columns = [self._column(stored, i, j, rows, full) for j in positions]
             return pa.RecordBatch.from_arrays(columns, schema=self._schema_of(positions))
 
+    def _views(self, batches: range, positions: list[int]) -> list[pa.RecordBatch]:
+        """Batches of which nothing is to be shared out among threads."""
+        plan = self._plan
+        if len(batches) < _FEW or plan.packed or plan.compression or plan.loose:
+            return [self._decode(i, positions, full=False) for i in batches]
+        with _naming(f"segment {self.name}"):
+            stored = pa.Table.from_batches([self._stored(i) for i in batches])
+            stored.validate()
+            columns = [stored.column(j) for j in positions]
+            table = pa.Table.from_arrays(columns, schema=self._schema_of(positions))
+            return [*table.to_batches()]
+
     def _prepare(self, run: Run) -> None:
         """What is common to the batches of a run."""
         count = len(run.batches)
@@ -636,10 +651,7 @@ class Run:
     def found(self, start: int, stop: int) -> list[pa.RecordBatch]:
         """The rows from `start` to `stop` of the segment."""
         segment, size = self.segment, self.segment.batch_rows
-        if self.shared:
-            batches = self._joined()
-        else:
-            batches = [segment._decode(i, self.positions, full=False) for i in self.batches]
+        batches = self._joined() if self.shared else segment._views(self.batches, self.positions)
         first = self.batches.start * size
         if stop < first + self.rows:
             batches[-1] = batches[-1].slice(0, batches[-1].num_rows - (first + self.rows - stop))
