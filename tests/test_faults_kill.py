@@ -17,6 +17,8 @@ import pytest
 from fault_kit import SCHEMA, content, intact, killed, numbers, rows
 
 from lakota import Repo, StoreError
+from lakota.store import local
+from lakota.store.syncfs import sync
 
 KILLS = [6, pytest.param(100, marks=pytest.mark.long)]
 
@@ -179,6 +181,17 @@ class Disk:
         self._fsync, self._replace = os.fsync, os.replace
         monkeypatch.setattr(os, "fsync", self.fsync)
         monkeypatch.setattr(os, "replace", self.replace)
+        monkeypatch.setattr(local, "sync", self.sync)
+
+    def sync(self, descriptor: int) -> None:
+        sync(descriptor)
+        self.named.update(self.renamed)
+        self.renamed.clear()
+        for folder, folders, files in os.walk(self.root):
+            self.folders.update(os.path.join(folder, name) for name in folders)
+            for path in (os.path.join(folder, name) for name in files):
+                self.data[path] = Path(path).read_bytes()
+        self.losses.append(self.after_a_loss())
 
     def fsync(self, descriptor: int) -> None:
         self._fsync(descriptor)
@@ -225,10 +238,12 @@ def restore(files: dict[str, bytes], folder: Path) -> Repo:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to see what is flushed")
+@pytest.mark.parametrize("together", [2, 64])
 def test_a_power_loss_at_any_moment_leaves_every_write_that_returned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
     with monkeypatch.context() as patched:
+        patched.setattr(local, "_BATCH", together)
         disk = Disk(tmp_path / "repo", patched)
         repo = Repo(tmp_path / "repo")
         clct = repo.create_collection(SCHEMA, "c")
@@ -239,7 +254,7 @@ def test_a_power_loss_at_any_moment_leaves_every_write_that_returned(
         clct.defrag(1)
         repo.pack()
         losses = disk.losses
-    assert len(losses) > 100
+    assert len(losses) > 80
     for at, left in enumerate(losses):
         found = restore(left, tmp_path / "left")
         known = max((count for seen, count in returned if seen <= at), default=0)

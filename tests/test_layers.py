@@ -32,7 +32,7 @@ patch compare answer
 splice
 region
 moment
-store.base store.parallel
+store.base store.parallel store.syncfs
 store.memory store.local store.object store.web store.count store.retry store.cache
 store.http
 store.bundle

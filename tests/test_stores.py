@@ -19,7 +19,16 @@ import pytest
 from store_suite import StoreSuite, contents
 
 from lakota.errors import InputError, LakotaError, ObjectMissingError, StoreError
-from lakota.store import CountingStore, Info, LocalStore, MemoryStore, Store, parse_uri
+from lakota.store import (
+    CountingStore,
+    Info,
+    LocalStore,
+    MemoryStore,
+    Store,
+    local,
+    parse_uri,
+    syncfs,
+)
 
 
 class TestMemoryStore(StoreSuite):
@@ -147,6 +156,93 @@ def test_a_later_put_flushes_file_and_folder_only(
         ("rename", str(tmp_path / "a/c")),
         ("flush", str(tmp_path / "a")),
     ]
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, str]]) -> list[list[int]]:
+    """What a flush of the file system shall fail with, in turn; 0 for one that does not."""
+    failures: list[list[int]] = [[]]
+
+    def flush(descriptor: int) -> None:
+        calls.append(("flush", "everything"))
+        if failures[0] and (number := failures[0].pop(0)):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(local, "can_sync", lambda _: True)
+    monkeypatch.setattr(local, "sync", flush)
+    return failures
+
+
+MANY = {f"a/{i % 7}/{i}": b"%d" % i for i in range(64)}
+
+
+@needs_proc
+def test_many_objects_at_once_are_flushed_then_renamed_then_flushed(
+    tmp_path: Path, calls: list[tuple[str, str]], together: list[list[int]]
+) -> None:
+    store = LocalStore(tmp_path)
+    store.put("b", b"")
+    calls.clear()
+    store.put_all(MANY)
+    everything = ("flush", "everything")
+    assert calls[0] == calls[-1] == everything
+    assert set(calls[1:-1]) == {("rename", str(tmp_path / name)) for name in MANY}
+    assert {name: store.get(name).to_pybytes() for name in MANY} == MANY
+    calls.clear()
+    store.put("a/0/x", b"")  # the folders are there for good
+    assert [action for action, _ in calls] == ["flush", "rename", "flush"]
+
+
+@needs_proc
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_failed_flush_of_everything_is_never_acknowledged(
+    tmp_path: Path, together: list[list[int]], at: int
+) -> None:
+    store = LocalStore(tmp_path)
+    together[0] = [0] * at + [errno.EIO]
+    with pytest.raises(StoreError, match="cannot write") as caught:
+        store.put_all(MANY)
+    assert caught.value.errno == errno.EIO
+    assert not [name for name in files(tmp_path) if ".tmp-" in name]
+    assert len(files(tmp_path)) == at * len(MANY)
+    store.put_all(MANY)
+    assert len(files(tmp_path)) == len(MANY)
+
+
+@needs_proc
+@pytest.mark.parametrize("at", [0, 1])
+def test_where_the_system_refuses_to_flush_everything_each_file_is_flushed(
+    tmp_path: Path, calls: list[tuple[str, str]], together: list[list[int]], at: int
+) -> None:
+    store = LocalStore(tmp_path)
+    together[0] = [0] * at + [errno.EPERM]
+    store.put_all(MANY)
+    assert calls.count(("flush", "temporary")) == len(MANY)
+    assert {("flush", str(tmp_path / f"a/{i}")) for i in range(7)} <= set(calls)
+    assert files(tmp_path) == sorted(MANY)
+
+
+@needs_proc
+def test_on_a_file_system_that_is_not_known_each_file_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, str]]
+) -> None:
+    monkeypatch.setattr(local, "can_sync", lambda _: False)
+    LocalStore(tmp_path).put_all(MANY)
+    assert calls.count(("flush", "temporary")) == len(MANY)
+
+
+@needs_proc
+def test_a_flush_of_everything_is_known_to_work_on_local_disks_only(tmp_path: Path) -> None:
+    for folder, known in ((tmp_path, True), (Path("/proc"), False)):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if known:
+                syncfs.sync(descriptor)
+            assert syncfs.can_sync(descriptor) in ({True, False} if known else {False})
+        finally:
+            os.close(descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        syncfs.sync(-1)
 
 
 @needs_proc

@@ -145,6 +145,17 @@ class Disk:
             node.flushed = node.data
         self.after()
 
+    def sync(self, descriptor: int) -> None:
+        """`syncfs`: everything is flushed."""
+        self._step("flush", self._files[descriptor][1])
+        waiting = [self.top]
+        while waiting:
+            node = waiting.pop()
+            node.flushed = node.data
+            node.kept, node.pending = dict(node.names), []
+            waiting.extend(node.names.values())
+        self.after()
+
     def fstat(self, descriptor: int) -> Any:
         return self._status(self._files[descriptor][0])
 
