@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from lakota import Repo, Schema
 from lakota.archive import Archive, Record, archive_digest, encode_archive
-from lakota.changelog import Changelog
+from lakota.changelog import Changelog, _bare
 from lakota.digest import Digest
 from lakota.errors import DamagedError, ObjectMissingError
 from lakota.history import PHI, Child, Edge, History, make_child
+from lakota.store import CountingStore
 from lakota.store.base import Store
 from lakota.store.local import LocalStore
 from lakota.store.memory import MemoryStore
@@ -347,3 +348,17 @@ def test_of_writers_at_once_some_move_revisions_and_not_all(
             heads = [make_child(1 + n, f"{n:032x}") for n in range(count)]
             publish(site, heads, 100 + turn, Digest(rng.randbytes(16).hex()), {})
         assert fewest <= len(moves) <= most
+
+
+def test_of_many_revisions_with_one_child_one_is_read(tmp_path: Path) -> None:
+    parents = [make_child(n, f"{n:032x}") for n in range(1, 101)]
+    edges = [(parent, make_child(200, f"{200:032x}")) for parent in parents]
+    edges += [(edges[0][1], make_child(300, f"{300:032x}"))]
+    store = CountingStore(LocalStore(tmp_path, durability="os"))
+    changelog = filled(store, edges)
+    documents = [document(edge) for edge in edges]
+    (tmp_path / changelog.folder / "{}.{}".format(*edges[0])).write_bytes(b"damaged")
+    store.clear()
+    assert changelog.tidy(50, 0) == 100
+    assert sum(request.method == "get" for request in store.requests) <= 3
+    assert [_bare(changelog.read(edge)) for edge in edges] == documents

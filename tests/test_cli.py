@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -12,12 +13,17 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import lakota
+import lakota.server.__main__
 from lakota import Clock, Repo, Schema
+from lakota.cli.app import app
+from lakota.server import Limits
 
 SOURCE = Path(lakota.__file__).parents[1]
 
@@ -220,3 +226,46 @@ def test_a_repo_is_served_and_pushed_to(filled: Path) -> None:
         assert server.wait(60) == 0
     assert (Repo(filled / "copy") / "weather" / "s1").df().height == 2
     assert "origin" in (filled / "copy" / ".remotes.json").read_text()
+
+
+def test_every_limit_of_a_server_has_a_flag_that_tells_its_default(tmp_path: Path) -> None:
+    limits = {f"--limit-{f.name.replace('_', '-')}": f.default for f in fields(Limits)}
+    shown = run(
+        "serve", "--help", folder=tmp_path, first="import os; os.environ['COLUMNS'] = '160'"
+    )
+    found = dict(re.findall(r"(--limit-\S+) .*; (\d+)\.", shown.stdout))
+    assert found == {flag: str(default) for flag, default in limits.items()}
+    plain = subprocess.run(
+        [sys.executable, "-m", "lakota.server", "--help"],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+    )
+    found = dict(re.findall(r"  (--limit-\S+) \S+\s+default (\d+)\n", plain.stdout))
+    assert found == {flag: str(default) for flag, default in limits.items()}
+
+
+@pytest.mark.parametrize("flag", [f.name for f in fields(Limits)])
+@pytest.mark.parametrize("module", ["lakota serve", "lakota.server"])
+def test_the_flag_of_a_limit_sets_it(
+    flag: str, module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[Limits] = []
+
+    def serve(*_: object, limits: Limits, **__: object) -> None:
+        told.append(limits)
+
+    words = [str(tmp_path), f"--limit-{flag.replace('_', '-')}", "7"]
+    if module == "lakota.server":
+        monkeypatch.setattr(lakota.server.__main__, "serve", serve)
+        assert lakota.server.__main__.main(words) == 0
+    else:
+        monkeypatch.setattr(lakota.server, "serve", serve)
+        assert CliRunner().invoke(app, ["serve", *words]).exit_code == 0
+    assert told == [Limits(**{flag: 7})]
+
+
+def test_a_limit_that_is_none_is_named(tmp_path: Path) -> None:
+    refused = run("serve", ".", "--limit-idle", "0", folder=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == "lakota: limit idle=0.0: expected a number above 0\n"

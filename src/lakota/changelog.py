@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -373,15 +374,17 @@ class Changelog:
         archives = len(self._archives)
         return len(self._names) - archives <= loose and archives <= ARCHIVES
 
-    def _records(self, edges: Iterable[Edge]) -> dict[Edge, Record]:
-        """What revisions in files of their own say; damaged ones are left where they are."""
+    def _records(self, edges: Sequence[Edge]) -> dict[Edge, Record]:
+        """What revisions in files of their own say. Those with one child, of which writers at once
+        make very many, all say the same: one that is whole is read. Where none is, they stay."""
         arrived = self._arrived()
-        found = {}
+        said: dict[Child, Mapping[str, Any]] = {}
         for edge in edges:
-            data = self.store.get(self._name(edge)).to_pybytes()
-            with suppress(DamagedError, FormatError):
-                found[edge] = Record(_bare(decode_document(*edge, data)), arrived.get(edge, 0))
-        return found
+            if edge[1] not in said:
+                data = self.store.get(self._name(edge)).to_pybytes()
+                with suppress(DamagedError, FormatError):
+                    said[edge[1]] = _bare(decode_document(*edge, data))
+        return {e: Record(said[e[1]], arrived.get(e, 0)) for e in edges if e[1] in said}
 
     def _put_archive(self, records: Mapping[Edge, Record]) -> str:
         name, data = encode_archive(records)
@@ -486,7 +489,8 @@ def edges_in(names: Iterable[str]) -> Iterable[Edge]:
     for name in names:
         match = _NAME.fullmatch(name)
         if match and match[1] < match[2] < LAST:
-            yield Child(match[1]), Child(match[2])
+            # A state that many were made on or from is named by many.
+            yield Child(sys.intern(match[1])), Child(sys.intern(match[2]))
 
 
 def trimmed_in(names: Iterable[str]) -> int:

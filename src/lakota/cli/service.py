@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,11 @@ token = typer.Typer(help="Who may use a server.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Option("--tokens", help="The file of tokens.")]
 TOKENS = Path("tokens.json")
+
+
+def _limit(what: str, default: str) -> Any:
+    """An option of `lakota.server.Limits`, which is not imported before it is needed."""
+    return typer.Option(help=f"{what}; {default}.", show_default=False, rich_help_panel="Limits")
 
 
 def serve(
@@ -38,13 +43,54 @@ def serve(
     ] = None,
     key: Annotated[str | None, typer.Option(help="Its key, PEM.", show_default=False)] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
+    limit_body: Annotated[int | None, _limit("Bytes of one request", "268435456")] = None,
+    limit_memory: Annotated[int | None, _limit("Bytes of all bodies at once", "1073741824")] = None,
+    limit_inflated: Annotated[
+        int | None, _limit("Bytes that a batch of pushed rows decompresses to", "268435456")
+    ] = None,
+    limit_requests: Annotated[int | None, _limit("Requests at once", "64")] = None,
+    limit_connections: Annotated[int | None, _limit("Connections at once", "1000")] = None,
+    limit_threads: Annotated[
+        int | None, _limit("Requests for objects that are worked on at once", "16")
+    ] = None,
+    limit_questions: Annotated[
+        int | None, _limit("Questions that are worked on at once", "4")
+    ] = None,
+    limit_diff_rows: Annotated[
+        int | None, _limit("Rows that are compared for one answer", "5000000")
+    ] = None,
+    limit_seconds: Annotated[
+        float | None, _limit("Until headers are there, and until an answer begins", "60")
+    ] = None,
+    limit_idle: Annotated[float | None, _limit("Seconds without a byte", "20")] = None,
+    limit_rate: Annotated[
+        int | None, _limit("Bytes a second with which a body must arrive", "10000")
+    ] = None,
+    limit_ahead: Annotated[
+        float | None, _limit("Seconds that a revision may be ahead of the clock", "86400")
+    ] = None,
 ) -> None:
     """Serve a repo, or a folder of repos, over HTTP until interrupted.
 
     lakota serve /data/repos --tokens tokens.json
     """
-    from ..server import serve
+    from ..server import Limits, serve
 
+    limits = {
+        "body": limit_body,
+        "memory": limit_memory,
+        "inflated": limit_inflated,
+        "requests": limit_requests,
+        "connections": limit_connections,
+        "threads": limit_threads,
+        "questions": limit_questions,
+        "diff_rows": limit_diff_rows,
+        "seconds": limit_seconds,
+        "idle": limit_idle,
+        "rate": limit_rate,
+        "ahead": limit_ahead,
+    }
+    given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     # Ctrl-C is how it ends.
     with suppress(KeyboardInterrupt):
         serve(
@@ -56,6 +102,7 @@ def serve(
             cert=cert,
             key=key,
             access_log=access_log,
+            limits=Limits(**given),
             started=lambda url: shell.say(f"serving {url}"),
         )
 

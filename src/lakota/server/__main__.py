@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
 from ..errors import LakotaError
-from . import serve
+from . import Limits, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cert", help="a TLS certificate, PEM")
     parser.add_argument("--key", help="its key, PEM")
     parser.add_argument("--access-log", action="store_true")
+    limits = parser.add_argument_group("limits", "see lakota.server.Limits")
+    for field in fields(Limits):
+        name = f"--limit-{field.name.replace('_', '-')}"
+        kind = float if field.type == "float" else int
+        limits.add_argument(name, type=kind, default=field.default, help="default %(default)s")
     options = vars(parser.parse_args(arguments))
+    given = {field.name: options.pop(f"limit_{field.name}") for field in fields(Limits)}
     try:
-        serve(**options, started=lambda url: print(f"serving {url}", flush=True))
+        serve(
+            **options,
+            limits=Limits(**given),
+            started=lambda url: print(f"serving {url}", flush=True),
+        )
     except LakotaError as error:
         print(error, file=sys.stderr)
         return 2
