@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help demo test test-long test-s3rver faults mutation bench bench-check bench-peers format clean
+.PHONY: help demo test test-long test-s3rver test-azurite faults mutation bench bench-check bench-peers format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test       format, lint, types and tests"
 	@echo "make test-long  the tests with many more examples, and those marked long"
 	@echo "make test-s3rver  the tests of buckets, with another S3 server (needs npm)"
+	@echo "make test-azurite  the tests of Azure, with its emulator (needs npm)"
 	@echo "make faults     what may go wrong, for an hour; PART=simulator alone, MINUTES=10"
 	@echo "make mutation   mutmut on the modules that decide what is visible: hours"
 	@echo "make bench      compare with other libraries, an hour; QUICK=1: two minutes"
@@ -42,6 +43,12 @@ test-s3rver: $(VENV)/installed-dev
 	LAKOTA_S3RVER=$(CURDIR)/$(VENV)/s3rver/node_modules/s3rver/bin/s3rver.js \
 	    $(BIN)/pytest -n $(WORKERS) -k 'not ($(S3RVER_CANNOT))' \
 	    tests/test_object_store.py tests/test_remote.py tests/test_cache.py tests/test_retry.py
+
+# The emulator of Azure that Microsoft makes; it comes from the npm registry, too.
+test-azurite: $(VENV)/installed-dev
+	test -d $(VENV)/azurite || npm install --silent --prefix $(VENV)/azurite azurite@3
+	LAKOTA_AZURITE=$(CURDIR)/$(VENV)/azurite/node_modules/.bin/azurite-blob \
+	    $(BIN)/pytest tests/test_azure.py
 
 # One part alone with PART=simulator, one trial of it with NUMBER=123; see docs/reliability.md.
 PART ?=
