@@ -31,6 +31,8 @@ NOON = dt.datetime(2020, 1, 1, 12)
 NOON_UTC = NOON.replace(tzinfo=dt.UTC)
 FINE = pd.Timestamp("2020-01-01T12:00:00.000000001")
 DAY = dt.date(2020, 1, 1)
+EVE = dt.date(1969, 12, 31)
+EPOCH, MIDNIGHT = dt.datetime(1970, 1, 1), dt.datetime(2020, 1, 1)
 NAN = float("nan")
 BAD_TEXT = pa.Array.from_buffers(
     pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
@@ -105,10 +107,14 @@ def test_the_documented_write_is_accepted() -> None:
         ("timestamp[s, Europe/Brussels]", [NOON_UTC], [NOON_UTC]),
         ("date", ["2020-01-01", None], [DAY, None]),
         ("date", [dt.datetime(2020, 1, 1)], [DAY]),
+        ("date", np.array(["2020-01-01"] * 3, "M8[D]")[::2], [DAY, DAY]),
+        ("date", np.array(["2020-01-01", "NaT", "1969-12-31"], ">M8[D]"), [DAY, None, EVE]),
+        ("timestamp", np.array(["1970-01-01", "2020-01-01"], "M8[D]"), [EPOCH, MIDNIGHT]),
         ("date64", [DAY], [DAY]),
         ("time64[us]", ["12:00", "13:00:01.5"], [dt.time(12), dt.time(13, 0, 1, 500_000)]),
         ("time32[s]", [dt.time(1, 2, 3)], [dt.time(1, 2, 3)]),
         ("duration[s]", np.array([1], "m8[h]"), [dt.timedelta(hours=1)]),
+        ("duration[s]", np.array([1], "m8[D]"), [dt.timedelta(days=1)]),
         ("duration[ns]", [pd.Timedelta(1)], [pd.Timedelta(1)]),
         ("decimal128(12, 2)", [Decimal("1.5"), 1, Decimal(100)], [Decimal("1.5"), 1, 100]),
         ("decimal256(60, 2)", [5, None], [5, None]),
@@ -230,6 +236,7 @@ def test_sliced_structs_and_maps_keep_their_values() -> None:
         ("timestamp[us, UTC]", [DAY], "a date has no time zone"),
         ("timestamp[us, UTC]", ["2020-01-01T00:00"], "zone offset"),
         ("date", [NOON], "no exact value in date"),
+        ("date", np.array([2**31], "M8[D]"), "2147483648 not in range"),
         ("date", [NOON_UTC], "drop its zone"),
         ("date", [DAY, dt.datetime(2020, 1, 1, 12)], "a mixture of date and datetime"),
         ("time32[s]", [dt.time(1, 2, 3, 4)], "would lose data"),

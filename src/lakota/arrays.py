@@ -27,12 +27,14 @@ def integers(values: Sequence[int] | np.ndarray[Any, Any]) -> pa.Array:
 
 def as_array(values: np.ndarray[Any, Any]) -> pa.Array:
     """One dimension of numbers of 8 to 64 bits, or of times without NaT, without a copy if they
-    lie side by side.
+    lie side by side. Not of days, of which Arrow's have half the bits.
 
     >>> as_array(np.array([1.5, 2.0])).type
     DataType(double)
     """
     dtype = pa.from_numpy_dtype(values.dtype)
+    if dtype.bit_width != 8 * values.itemsize:
+        raise TypeError(f"values of {values.dtype} do not have the bits of {dtype}")
     data = pa.py_buffer(np.ascontiguousarray(values).view(np.uint8))
     return pa.Array.from_buffers(dtype, len(values), [None, data])
 

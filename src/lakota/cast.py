@@ -28,7 +28,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .arrays import as_array, as_flags, as_numpy, integers, numbers, texts
+from .arrays import as_array, as_flags, as_numpy, flags, integers, numbers, texts
 from .errors import FrameError, SchemaError
 from .schema import Schema
 from .types import family, type_name
@@ -38,7 +38,8 @@ __all__ = ["has_duplicates", "in_order", "is_sorted", "to_table"]
 _BLOCK = 65_536
 _TWO_GIB = 2**31 - 1
 _ANY_BITS = ("int", "float", "bool", "timestamp", "duration", "interval", "null")
-_NUMPY_UNITS = ("s", "ms", "us", "ns", "D")
+_CLOCK_UNITS = (("s", 1), ("ms", 1), ("us", 1), ("ns", 1))
+_NUMPY_UNITS = {"M": (*_CLOCK_UNITS, ("D", 1)), "m": _CLOCK_UNITS}
 
 
 def to_table(frame: Any, schema: Schema, *, sort: bool = True, partial: bool = False) -> pa.Table:
@@ -263,10 +264,12 @@ def _from_numpy(values: Any, target: pa.DataType) -> Any:
     kind = values.dtype.kind
     if kind == "O":
         return _from_list(values.tolist(), target)
-    if kind in "mM" and np.datetime_data(values.dtype) not in [(u, 1) for u in _NUMPY_UNITS]:
+    if kind in "mM" and np.datetime_data(values.dtype) not in _NUMPY_UNITS[kind]:
         values = _to_unit(values)
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
+    if values.dtype == "M8[D]" and type(values) is np.ndarray:
+        return _from_days(values)
     if kind == "U":
         # numpy drops trailing NULs and lets lone surrogates through; Polars checks them.
         return _from_list(values.tolist(), target)
@@ -281,6 +284,15 @@ def _to_unit(values: Any) -> Any:
     if not np.array_equal(values.view(np.int64), back.view(np.int64)):
         raise FrameError(f"found {values.dtype}, which has no exact value in an Arrow unit")
     return seconds
+
+
+def _from_days(values: Any) -> pa.Array:
+    """Days, of which numpy's have 64 bits and Arrow's 32."""
+    missing = np.isnat(values)
+    days = integers(np.where(missing, 0, values.view(np.int64))).cast(pa.int32())
+    if missing.any():
+        days = pc.if_else(flags(missing), pa.nulls(1, pa.int32())[0], days)
+    return days.view(pa.date32())
 
 
 # --- lists of Python objects -----------------------------------------------------------
