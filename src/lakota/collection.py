@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -138,19 +139,18 @@ class Collection:
         return Scan(self._site, manifest, labels, label, self.label, provenance).lazy()
 
     def _labels(self, manifest: Manifest) -> list[str]:
-        sure: set[str] = set()
-        unsure: set[str] = set()
-        erased: set[str] = set()
-        for leaf in manifest.leaves():
-            whole, cut = leaf.labels()
-            sure.update(whole)
-            unsure.update(cut)
-            erased.update(leaf.erased())
+        leaves = list(manifest.leaves())
+        found = [leaf.labels() for leaf in leaves]
+        sure = dict.fromkeys(chain.from_iterable(whole for whole, _ in found))
+        unsure = set().union(*(cut for _, cut in found))
+        if not unsure:
+            return sorted(sure)
         # Where ends were cut or keys deleted, no row may be left: look.
-        sure -= erased
-        asked = sorted(unsure - sure)
-        found = counts([self.series(label).view(manifest) for label in asked])
-        return sorted(sure.union(label for label, rows in zip(asked, found, strict=True) if rows))
+        erased = set().union(*(leaf.erased() for leaf in leaves))
+        asked = sorted(unsure - (sure.keys() - erased))
+        sizes = counts([self.series(label).view(manifest) for label in asked])
+        left = (label for label, rows in zip(asked, sizes, strict=True) if rows)
+        return sorted((sure.keys() - erased).union(left))
 
     @one_look_first
     def write(

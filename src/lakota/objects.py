@@ -213,13 +213,17 @@ class _Cache(Generic[T]):
             if key in self._items:
                 self._items.move_to_end(key)
                 return self._items[key]
-            made = self._making.get(key)
-            mine = made is None or is_busy()
-            if made is None and self._shared:
-                made = self._making[key] = Future()
-            elif mine or made is None:
-                made = Future()
-        return self._make(key, make, made) if mine else made.result()
+            others = self._making.get(key)
+            mine: Future[T] | None = None
+            if others is None and self._shared:
+                mine = self._making[key] = Future()
+        if mine is not None:
+            return self._make(key, make, mine)
+        if others is not None and not is_busy():
+            return others.result()
+        value = make(key)
+        self.set(key, value)
+        return value
 
     def _make(self, key: Digest, make: Callable[[Digest], T], made: Future[T]) -> T:
         try:

@@ -28,10 +28,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
-from struct import Struct, calcsize, pack, unpack_from
+from struct import Struct, pack
 from struct import error as struct_error
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -206,15 +207,19 @@ class Page:
         """The keys of the rows, to search in."""
         return list(zip(*map(self.column, _KEY), strict=True))
 
-    def labels(self) -> tuple[set[str], set[str]]:
-        """The labels of a leaf with rows that are there unless keys were deleted, and the labels
-        for which one has to look: ends were cut, or keys deleted."""
-        sure: set[str] = set()
+    def labels(self) -> tuple[list[str], set[str]]:
+        """The labels of a leaf with rows that are there unless keys were deleted, in order, and the
+        labels for which one has to look: ends were cut, or keys deleted."""
+        labels, lengths, trims, kinds = map(self.column, ("label", "length", "trim", "kind"))
+        if all(lengths) and not any(trims) and ERASE not in kinds:
+            return labels, set()
+        sure: list[str] = []
         unsure: set[str] = set()
-        columns = map(self.column, ("label", "length", "trim", "kind"))
-        for label, length, trim, kind in zip(*columns, strict=True):
-            if length:
-                (unsure if trim or kind == ERASE else sure).add(label)
+        for label, length, trim, kind in zip(labels, lengths, trims, kinds, strict=True):
+            if length and (trim or kind == ERASE):
+                unsure.add(label)
+            elif length:
+                sure.append(label)
         return sure, unsure
 
     def erased(self) -> set[str]:
@@ -300,13 +305,15 @@ def _open(name: Digest, data: pa.Buffer, most: int) -> tuple[pa.Schema, int, lis
             raise DamagedError(f"page {name} is damaged: it does not begin as a page does")
         if version != _VERSION:
             raise FormatError(f"page {name} is of version {version}; this release reads {_VERSION}")
-        body = data[_HEAD.size :]
+        packed = data[_HEAD.size :]
+        if codec and size > most:
+            raise DamagedError(f"page {name} is damaged: it declares {size} bytes")
         if codec:
-            if size > most:
-                raise DamagedError(f"page {name} is damaged: it declares {size} bytes")
-            body = pa.Codec("zstd").decompress(body, size)
+            body = pa.Codec("zstd").decompress(packed, size, asbytes=True)
+        else:
+            body = packed.to_pybytes()
         schema = INNER if kind else LEAF
-        return schema, rows, _split(body.to_pybytes(), schema, rows)
+        return schema, rows, _split(body, schema, rows)
     except (ValueError, OSError, struct_error) as error:
         raise DamagedError(f"page {name} is damaged: {error}") from error
 
@@ -361,16 +368,28 @@ def _no_lists(rows: int) -> bytes:
 
 def _values(kind: str, column: bytes, rows: int) -> list[Any]:
     if len(kind) == 1:
-        return list(unpack_from(f"<{rows}{kind}", column, 1))
+        return _numbers(kind, column, 1, rows)
     if kind == "id":
         return [column[at : at + 16] for at in range(1, 1 + 16 * rows, 16)]
     if kind == "lists":
         return _lists(column, rows)
-    start = 1 + 8 * (rows + 1)
-    ends = unpack_from(f"<{rows + 1}q", column, 1)
+    ends = _numbers("q", column, 1, rows + 1)
+    found = column[1 + 8 * (rows + 1) :]
     if kind == "bytes":
-        return [column[start + lo : start + hi] for lo, hi in pairwise(ends)]
-    return [column[start + lo : start + hi].decode() for lo, hi in pairwise(ends)]
+        return [found[lo:hi] for lo, hi in pairwise(ends)]
+    if found.isascii():
+        text = found.decode()
+        return [text[lo:hi] for lo, hi in pairwise(ends)]
+    return [found[lo:hi].decode() for lo, hi in pairwise(ends)]
+
+
+def _numbers(kind: str, column: bytes, at: int, count: int) -> list[int]:
+    """Numbers that begin at `at`. Raises `ValueError` if there are not so many."""
+    found: list[int] = np.frombuffer(column, _DTYPES[kind], count, at).tolist()
+    return found
+
+
+_DTYPES = {kind: np.dtype(f"<{kind}") for kind in "bqQ"}
 
 
 def _lists(column: bytes, rows: int) -> list[tuple[str, ...] | None]:
@@ -378,7 +397,7 @@ def _lists(column: bytes, rows: int) -> list[tuple[str, ...] | None]:
     validity, at = _validity(column, rows)
     if not any(validity):
         return [None] * rows
-    ends = unpack_from(f"<{rows + 1}q", column, at)
+    ends = _numbers("q", column, at, rows + 1)
     texts = _values("text", column[at + 8 * (rows + 1) :], ends[-1])
     pairs = zip(validity, pairwise(ends), strict=True)
     return [tuple(texts[lo:hi]) if valid else None for valid, (lo, hi) in pairs]
@@ -409,12 +428,12 @@ def _split(body: bytes, schema: pa.Schema, rows: int) -> list[bytes]:
 def _length(kind: str, body: bytes, at: int, rows: int) -> int:
     """The bytes of the column that begins at `at`."""
     if len(kind) == 1:
-        return 1 + rows * calcsize(f"<{kind}")
+        return 1 + rows * _DTYPES[kind].itemsize
     if kind == "id":
         return 1 + 16 * rows
     start = at + 1 + ((rows + 7) // 8 if body[at : at + 1] != b"\0" else 0)
-    ends = unpack_from(f"<{rows + 1}q", body, start)
-    if ends[0] != 0 or ends[-1] > len(body) or list(ends) != sorted(ends):
+    ends = _numbers("q", body, start, rows + 1)
+    if ends[0] != 0 or ends[-1] > len(body) or ends != sorted(ends):
         raise ValueError("the ends of its texts are not in order")
     size = start - at + 8 * (rows + 1)
     if kind == "lists":
