@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .arrays import integers
+from .arrays import integers, numbers
 from .errors import LabelError, RangeError
 from .interval import Cut, Interval, between, encode_rows, parse_closed
 from .schema import Schema
@@ -69,11 +69,20 @@ def key_cuts(
     """The cuts before the keys of rows `firsts` and after those of rows `lasts`."""
     types = [schema[name].type for name in schema.index]
 
-    wanted = integers([*firsts, *lasts])
-    keys = [physical_values(_takeable(table.column(name)).take(wanted)) for name in schema.index]
+    wanted = [*firsts, *lasts]
+    keys = [_values_at(table.column(name), wanted) for name in schema.index]
     components = encode_rows(types, keys)
     los = [Cut(key + b"\x01") for key in components[: len(firsts)]]
     return los, [Cut(key + b"\x03") for key in components[len(firsts) :]]
+
+
+def _values_at(column: pa.ChunkedArray, rows: list[int]) -> list[Any]:
+    """The physical values of a key column in some rows."""
+    found = numbers(column.chunk(0)) if column.num_chunks == 1 else None
+    if found is None:
+        return physical_values(_takeable(column).take(integers(rows)))
+    values = found[rows]
+    return list((values + 0.0 if values.dtype.kind == "f" else values).tolist())
 
 
 def _takeable(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -55,16 +55,30 @@ def to_table(frame: Any, schema: Schema, *, sort: bool = True, partial: bool = F
     >>> table["value"].to_pylist()
     [2.0, 1.0]
     """
-    columns, trusted = _open(frame, schema)
+    if isinstance(frame, pl.LazyFrame):
+        frame = frame.collect()
+    trusted = isinstance(frame, pl.DataFrame)
+    if trusted:
+        frame = _from_polars(frame)
+    fits = isinstance(frame, pa.Table) and frame.schema.equals(schema.arrow, check_metadata=True)
+    if fits and (trusted or not any(map(_may_be_invalid, schema.arrow.types))):
+        _check_lengths(schema.names, frame.columns)
+        table = frame
+    else:
+        table = _fitted(_open(frame, schema), schema, trusted, partial)
+    _check_keys(table, schema.index)
+    return in_order(table, schema.index) if sort else table
+
+
+def _fitted(columns: Mapping[Any, Any], schema: Schema, trusted: bool, partial: bool) -> pa.Table:
+    """A table of columns. `trusted`: whether they are known to be valid."""
     wanted = _check_names(columns, schema, partial)
     arrow = schema.arrow
     if len(wanted) != len(arrow):
         arrow = pa.schema([arrow.field(name) for name in wanted])
     arrays = [_fit(name, columns[name], arrow.field(name).type, trusted) for name in wanted]
     _check_lengths(wanted, arrays)
-    table = pa.Table.from_arrays(arrays, schema=arrow)
-    _check_keys(table, schema.index)
-    return in_order(table, schema.index) if sort else table
+    return pa.Table.from_arrays(arrays, schema=arrow)
 
 
 # --- names and lengths -----------------------------------------------------------------
@@ -115,19 +129,14 @@ def _unique(names: Iterable[Any], columns: Iterable[Any]) -> dict[Any, Any]:
 # --- opening frames --------------------------------------------------------------------
 
 
-def _open(frame: Any, schema: Schema) -> tuple[Mapping[Any, Any], bool]:
-    """The columns of a frame by name, and whether they are known to be valid."""
+def _open(frame: Any, schema: Schema) -> Mapping[Any, Any]:
+    """The columns of a frame by name."""
     if isinstance(frame, Mapping):
-        return frame, False
-    if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
-    if isinstance(frame, pl.DataFrame):
-        table = _from_polars(frame)
-        return dict(zip(table.schema.names, table.columns, strict=True)), True
+        return frame
     if _is_pandas(frame, "DataFrame"):
-        return _from_pandas(frame, schema), False
+        return _from_pandas(frame, schema)
     table = _from_arrow(frame)
-    return _unique(table.schema.names, table.columns), False
+    return _unique(table.schema.names, table.columns)
 
 
 def _from_polars(frame: pl.DataFrame) -> pa.Table:

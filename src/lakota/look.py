@@ -48,6 +48,7 @@ class Looker:
     def __init__(self, find: Callable[[], Site], last: Look | None = None) -> None:
         self._find = find
         self._last = last
+        self._seen: Site | None = None if last is None else last.site
 
     @property
     def site(self) -> Site:
@@ -58,7 +59,9 @@ class Looker:
     @property
     def recent(self) -> Site:
         """The collection as it was at some time: for what never changes."""
-        return self.site if self._last is None else self._last.site
+        if self._seen is None:
+            self._seen = self.site
+        return self._seen
 
     @property
     def history(self) -> History:
