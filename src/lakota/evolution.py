@@ -63,6 +63,8 @@ def evolve(base: Schema, facts: Iterable[Fact], *, stored: bool = False) -> Sche
     """The schema that `facts` make of `base`; with `stored`, every column that there was or is,
     under its stored name: what segments may hold. Raises `SchemaError` if facts contradict."""
     ordered = sorted(facts, key=lambda fact: (fact.stamp, fact.key))
+    if not ordered:
+        return base
     columns = {column.source: column for column in base.columns}
     for fact in ordered:
         if fact.what == "added":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, Literal
 
@@ -229,8 +230,8 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
     if found is not None:
         side: Literal["left", "right"] = "right" if right else "left"
         if found.dtype.kind in "iu":
-            limits = np.iinfo(found.dtype)
-            if not limits.min <= value <= limits.max:  # of a column that was widened since
+            least, most = _limits(found.dtype)
+            if not least <= value <= most:  # of a column that was widened since
                 return lo if value < 0 else hi
             probe = found.dtype.type(value)
         else:
@@ -238,7 +239,7 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
                 probe = found.dtype.type(value)
             if probe.item() != value:  # of a column of floats that was: between two of its values
                 side = "left" if probe.item() > value else "right"
-        return lo + int(np.searchsorted(found[lo:hi], probe, side))
+        return lo + int(found[lo:hi].searchsorted(probe, side))
     while lo < hi:
         middle = (lo + hi) // 2
         probe = physical_values(column.slice(middle, 1))[0]
@@ -247,6 +248,12 @@ def _search(column: pa.Array, lo: int, hi: int, value: Any, *, right: bool) -> i
         else:
             hi = middle
     return lo
+
+
+@cache
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    found = np.iinfo(dtype)
+    return found.min, found.max
 
 
 def count(
