@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from array import array
 from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from model import (
@@ -198,3 +201,27 @@ def test_a_multi_block_gathers_what_other_handles_of_the_collection_write() -> N
     with clct.multi() as batch:
         assert (repo / "c" / "s").write({"k": [1], "v": [2]}) == []
     assert len(batch.revisions) == len(clct.changelog) == 1
+
+
+def test_arrays_that_were_written_in_a_multi_block_may_be_changed_before_it_ends() -> None:
+    clct = Repo().create_collection(Schema(k="int*", v="float"), "c")
+    (clct / "d").write({"k": [1, 2], "v": [1.0, 2.0]})
+    k, v = np.array([1, 2]), np.array([1.0, 2.0])
+    with clct.multi():
+        (clct / "a").write({"k": k, "v": v})
+        (clct / "b").upsert({"k": k, "v": pd.Series(v, copy=False)})
+        clct.write({"label": ["c", "c"], "k": k, "v": memoryview(v)})
+        (clct / "d").delete_keys(k)
+        k += 100
+        v[:] = 0.0
+    assert [(clct / label).df().rows() for label in "abc"] == [[(1, 1.0), (2, 2.0)]] * 3
+    assert len(clct / "d") == 0
+
+
+def test_an_array_of_the_standard_library_may_be_changed_too() -> None:
+    clct = Repo().create_collection(Schema(k="int*", v="float"), "c")
+    k, v = array("q", [1, 2]), array("d", [1.0, 2.0])
+    with clct.multi():
+        (clct / "a").write({"k": k, "v": v})
+        k[0] = v[1] = 0
+    assert (clct / "a").df().rows() == [(1, 1.0), (2, 2.0)]

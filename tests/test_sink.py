@@ -230,6 +230,20 @@ def test_a_sink_inside_multi_is_part_of_the_one_commit(small: int) -> None:
     assert clct.ls() == ["a", "b"]
 
 
+def test_a_source_may_use_its_arrays_again_for_the_next_frame(small: int) -> None:
+    keys, values = np.empty(400, np.int64), np.empty(400)
+
+    def frames() -> Iterator[dict[str, Any]]:
+        for i in range(7):
+            keys[:], values[:] = np.arange(i * 400, (i + 1) * 400), i
+            yield {"t": keys, "v": values}
+
+    for schema in (SCHEMA, Schema.kv(t="int*", v="float")):
+        series = Repo().create_collection(schema, "c") / "s"
+        series.sink(frames())
+        assert series.df().rows() == [(n, n // 400) for n in range(2800)]
+
+
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_write_takes_a_reader_in_any_order(shuffled: bool, small: int) -> None:
     frame = _whole(5, 900)

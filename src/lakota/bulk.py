@@ -18,9 +18,9 @@ from .writes import Load
 __all__ = ["bulk_load"]
 
 
-def bulk_load(frame: Any, label: str, schema: Schema) -> Load:
+def bulk_load(frame: Any, label: str, schema: Schema, *, keep: bool = False) -> Load:
     """One write per value of the column `label`: over the interval of its keys a replace, in a
-    `Schema.kv` collection an upsert."""
+    `Schema.kv` collection an upsert. `keep`: as in `to_table`."""
     if check_label(label) in schema:
         raise SchemaError(
             f"label={label!r} is a column of the schema: expected the name of another column of "
@@ -28,7 +28,7 @@ def bulk_load(frame: Any, label: str, schema: Schema) -> Load:
         )
     columns = {label: "str*", **{column.name: column.definition for column in schema.columns}}
     try:
-        table = to_table(frame, Schema(columns), sort=False)
+        table = to_table(frame, Schema(columns), sort=False, keep=keep)
     except FrameError as error:
         if f"missing column {label!r}" not in str(error):
             raise

@@ -42,13 +42,21 @@ _CLOCK_UNITS = (("s", 1), ("ms", 1), ("us", 1), ("ns", 1))
 _NUMPY_UNITS = {"M": (*_CLOCK_UNITS, ("D", 1)), "m": _CLOCK_UNITS}
 
 
-def to_table(frame: Any, schema: Schema, *, sort: bool = True, partial: bool = False) -> pa.Table:
+def to_table(
+    frame: Any,
+    schema: Schema,
+    *,
+    sort: bool = True,
+    partial: bool = False,
+    keep: bool = False,
+) -> pa.Table:
     """`frame` as a table of exactly `schema`, without loss, sorted by the index.
 
     Takes anything with `__arrow_c_stream__` or `__arrow_c_array__` (Polars, pyarrow,
     pandas, DuckDB), a Polars LazyFrame, a record-batch reader, or a dict of columns: lists,
     numpy arrays, ranges, Series. With `partial`, columns outside of the index may be
-    missing. With `sort=False` the rows keep their order. Raises `FrameError`.
+    missing. With `sort=False` the rows keep their order. With `keep` the table stays what it
+    is when arrays of the caller change. Raises `FrameError`.
 
     >>> schema = Schema(timestamp="timestamp*", value="float")
     >>> table = to_table({"timestamp": ["2020-01-02", "2020-01-01T00:00"], "value": [1, 2]}, schema)
@@ -65,17 +73,21 @@ def to_table(frame: Any, schema: Schema, *, sort: bool = True, partial: bool = F
         _check_lengths(schema.names, frame.columns)
         table = frame
     else:
-        table = _fitted(_open(frame, schema), schema, trusted, partial)
+        table = _fitted(_open(frame, schema), schema, trusted, partial, keep)
     _check_keys(table, schema.index)
     return in_order(table, schema.index) if sort else table
 
 
-def _fitted(columns: Mapping[Any, Any], schema: Schema, trusted: bool, partial: bool) -> pa.Table:
+def _fitted(
+    columns: Mapping[Any, Any], schema: Schema, trusted: bool, partial: bool, keep: bool
+) -> pa.Table:
     """A table of columns. `trusted`: whether they are known to be valid."""
     wanted = _check_names(columns, schema, partial)
     arrow = schema.arrow
     if len(wanted) != len(arrow):
         arrow = pa.schema([arrow.field(name) for name in wanted])
+    if keep:
+        columns = {name: _kept(columns[name]) for name in wanted}
     arrays = [_fit(name, columns[name], arrow.field(name).type, trusted) for name in wanted]
     _check_lengths(wanted, arrays)
     return pa.Table.from_arrays(arrays, schema=arrow)
@@ -196,6 +208,17 @@ def _from_pandas(frame: Any, schema: Schema) -> dict[Any, Any]:
     index = [frame.index.get_level_values(name).to_series() for name in levels]
     columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
     return _unique([*levels, *frame.columns], [*index, *columns])
+
+
+def _kept(values: Any) -> Any:
+    """Values that the caller cannot change any more. Nobody may change what Arrow and Polars have,
+    and what is in lists is copied anyway."""
+    if isinstance(values, np.ndarray) or _is_pandas(values, "Series"):
+        return values.copy()
+    arrow = hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__")
+    if not arrow and (hasattr(values, "__array__") or hasattr(values, "typecode")):
+        return np.array(values)
+    return values
 
 
 # --- one column ------------------------------------------------------------------------

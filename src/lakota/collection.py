@@ -176,7 +176,7 @@ class Collection:
         >>> clct.ls(), len(clct / "b")
         (['a', 'b'], 2)
         """
-        load = bulk_load(frame, label, self.schema)
+        load = bulk_load(frame, label, self.schema, keep=self._ledger.waits)
         if not only_changes:
             return self._ledger.write(load, author, message)
         writes = [write._replace(only_changes=True) for write in load.each()]

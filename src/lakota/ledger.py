@@ -159,6 +159,11 @@ class Ledger:
         """The innermost `multi()` block of this thread and this collection."""
         return _OPEN.get({}).get(id(self.site.changelog))
 
+    @property
+    def waits(self) -> bool:
+        """Whether what is written waits for the end of a block."""
+        return self.open_batch() is not None
+
     @contextmanager
     def multi(self, author: str | None = None, message: str = "") -> Iterator[Batch]:
         """Gather the writes of this thread and commit them as one when the block ends well. A

@@ -72,11 +72,12 @@ class _Writable(Readable):
                     "expected a frame with these"
                 )
             keys = {index[0]: keys}
-        table = to_table(keys, self.schema, partial=True).select(list(index))
+        table = to_table(keys, self.schema, partial=True, keep=self._ledger.waits)
+        table = table.select(list(index))
         return self._ledger.write(self._layer(table, ERASE, None), author, message)
 
     def _upserts(self, frame: Any) -> list[Write]:
-        table = to_table(frame, self.schema, partial=True)
+        table = to_table(frame, self.schema, partial=True, keep=self._ledger.waits)
         carried = tuple(name for name in self.schema.values if name in table.column_names)
         complete = len(carried) == len(self.schema.values)
         return self._layer(table, UPSERT, None if complete else carried)
@@ -148,7 +149,7 @@ class Series(_Writable):
         if isinstance(frame, pa.RecordBatchReader) and not only_changes:
             return self._pour(frame, start, stop, closed, author, message, in_order=False)
         schema = self.schema
-        table = to_table(frame, schema)
+        table = to_table(frame, schema, keep=self._ledger.waits)
         interval = interval_of(schema, start, stop, closed)
         if table.num_rows == 0:
             if start is None and stop is None:
@@ -204,7 +205,7 @@ class Series(_Writable):
         in_order: bool,
     ) -> list[Revision]:
         """Write frame after frame. If they are not in order, refuse them or write all at once."""
-        frames = (to_table(frame, self.schema) for frame in source)
+        frames = (to_table(frame, self.schema, keep=True) for frame in source)
         wanted = interval_of(self.schema, start, stop, closed)
         interval: Interval | None = None
         with Sink(self._ledger.site, self.label) as sink:
@@ -286,7 +287,8 @@ class KVSeries(_Writable):
         """
         hull: Interval | None = None
         with Sink(self._ledger.site, self.label) as sink:
-            for table in (to_table(frame, self.schema) for frame in frames_of(source)):
+            frames = frames_of(source)
+            for table in (to_table(frame, self.schema, keep=True) for frame in frames):
                 if table.num_rows == 0:
                     continue
                 (lo,), (hi,) = key_cuts(table, self.schema, [0], [table.num_rows - 1])
