@@ -370,12 +370,14 @@ def _collapse(top: Page, load: Loader, fresh: Mapping[Digest, Page]) -> Page:
 def _reachable(top: Page, fresh: Mapping[Digest, Page]) -> dict[Digest, Page]:
     """Those of the fresh pages that the new manifest has, root last."""
     found: dict[Digest, Page] = {}
+    below = {bytes.fromhex(name): page for name, page in fresh.items()}
 
     def visit(page: Page) -> None:
         if page.level:
-            for entry in page.entries:
-                if entry.name in fresh and entry.name not in found:
-                    visit(fresh[entry.name])
+            for name in page.column("page"):  # many, of which few are fresh
+                child = below.get(name)
+                if child is not None and child.name not in found:
+                    visit(child)
         found[page.name] = page
 
     if top.name in fresh:
