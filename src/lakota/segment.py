@@ -676,11 +676,16 @@ class Run:
         ]
 
     def _array(self, j: int) -> pa.Array:
-        """A column; its batches have a multiple of 8 rows each, but for the last one."""
-        found, validity = self.bits[j], None
+        """A column."""
+        found, size, validity = self.bits[j], self.segment.batch_rows, None
         if any(bits is not None for bits in found):
-            full = b"\xff" * (self.segment.batch_rows // 8)
-            validity = pa.py_buffer(b"".join(full if bits is None else bits for bits in found))
+            flags = np.ones(self.rows, np.uint8)
+            for at, bits in zip(range(0, self.rows, size), found, strict=True):
+                if bits is not None:
+                    part = flags[at : at + size]
+                    packed = np.frombuffer(bits, np.uint8)
+                    part[:] = np.unpackbits(packed, count=len(part), bitorder="little")
+            validity = pa.py_buffer(np.packbits(flags, bitorder="little"))
         buffers = [validity, pa.py_buffer(self.rooms[j])]
         return pa.Array.from_buffers(self.segment.schema.types[j], self.rows, buffers)
 
