@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from lakota.digest import Digest
 from lakota.errors import DamagedError, ObjectMissingError
 from lakota.history import PHI, Child, Edge, History, make_child
 from lakota.store import CountingStore
-from lakota.store.base import Store
+from lakota.store.base import Content, Store
 from lakota.store.local import LocalStore
 from lakota.store.memory import MemoryStore
 from lakota.transaction import publish
@@ -362,3 +363,25 @@ def test_of_many_revisions_with_one_child_one_is_read(tmp_path: Path) -> None:
     assert changelog.tidy(50, 0) == 100
     assert sum(request.method == "get" for request in store.requests) <= 3
     assert [_bare(changelog.read(edge)) for edge in edges] == documents
+
+
+def test_at_no_moment_of_commits_are_there_more_heads_than_writers() -> None:
+    """All of them are halted after each revision that they write."""
+    writers = 4
+    seen: list[int] = []
+    halt = threading.Barrier(writers, lambda: seen.append(len(Changelog(store, ID).heads())))
+
+    class Halting(MemoryStore):
+        def put(self, name: str, data: Content) -> None:
+            super().put(name, data)
+            halt.wait(30)
+
+    store = Halting()
+    changelogs = [Changelog(store, ID) for _ in range(writers)]
+    for turn in range(3):
+        heads = Changelog(store, ID).heads() or (PHI,)
+        children = [make_child(10 * turn + n, f"{n:032x}") for n in range(1, 1 + writers)]
+        with ThreadPoolExecutor(writers) as pool:
+            several = [heads] * writers, children, [{}] * writers
+            list(pool.map(Changelog.commit, changelogs, *several))
+    assert seen == [4] * (1 + writers + writers)

@@ -156,6 +156,7 @@ class Changelog:
         self._names: frozenset[str] = frozenset()
         self._archives: dict[str, Archive] = {}
         self._documents: dict[Child, Mapping[str, Any]] = {}
+        self._own: Child | None = None
         self._mark: Hashable | None = None
         self._mark_seen = self._listed = 0.0
 
@@ -274,8 +275,15 @@ class Changelog:
     def commit(
         self, parents: Sequence[Child], child: Child, document: Mapping[str, Any]
     ) -> list[Revision]:
-        """Write the revisions from each of `parents` to `child`: what makes a commit visible."""
-        self.write({(parent, child): document for parent in parents})
+        """Write the revisions from each of `parents` to `child`: what makes a commit visible.
+
+        The one from our own last child comes first, so it is no head any more by the time that
+        any other says that `child` is one: at no moment are there more heads than writers."""
+        own = [parent for parent in parents if parent == self._own]
+        others = [parent for parent in parents if parent != self._own]
+        for some in filter(None, (own, others)):
+            self.write({(parent, child): document for parent in some})
+        self._own = child
         return [Revision(parent, child, True) for parent in parents]
 
     def write(self, documents: Mapping[Edge, Mapping[str, Any]]) -> None:
