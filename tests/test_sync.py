@@ -11,6 +11,7 @@ import pytest
 
 from lakota import Repo, Schema, sync
 from lakota.changelog import PHI, Changelog, Child, Edge, History, make_child, stamp_of
+from lakota.clock import Clock
 from lakota.digest import Digest
 from lakota.errors import ClockError, DamagedError
 from lakota.objects import MissingObjectError, digest_of, page_name, segment_name
@@ -521,16 +522,17 @@ def test_segments_are_stored_as_the_target_likes_them() -> None:
 
 
 def test_what_is_pulled_is_earlier_than_what_is_written_next() -> None:
-    source, target = made(), made()
-    late = Repo(source.store)
-    changelog = (late / "c").changelog
+    late = made()
     _, first = write(late, 1)
     ahead = make_child(stamp_of(first) + 10**12, Digest(first[17:]))  # by a quarter of an hour
-    changelog.commit([first], ahead, {"author": "", "message": "", "kind": "write"})
+    (late / "c").changelog.commit([first], ahead, {"author": "", "message": "", "kind": "write"})
+    # Clocks of their own: that of the process is not to be ahead from here on.
+    target = Repo(MemoryStore(), clock=Clock())
+    target.create_collection(SCHEMA, "c")
     copy(late, target)
     _, then = write(target, 2)
     assert stamp_of(then) > stamp_of(ahead)
-    strict = Repo(MemoryStore(), max_ahead=1.0)
+    strict = Repo(MemoryStore(), clock=Clock(), max_ahead=1.0)
     strict.create_collection(SCHEMA, "c")
     with pytest.raises(ClockError):
         copy(late, strict)
