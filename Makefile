@@ -16,7 +16,7 @@ help:
 	@echo "make test-s3rver  the tests of buckets, with another S3 server (needs npm)"
 	@echo "make test-azurite  the tests of Azure, with its emulator (needs npm)"
 	@echo "make faults     what may go wrong, for an hour; PART=simulator alone, MINUTES=10"
-	@echo "make mutation   mutmut on the modules that decide what is visible: hours"
+	@echo "make mutation   mutmut on the modules that decide what is visible: half an hour"
 	@echo "make bench      compare with other libraries, an hour; QUICK=1: two minutes"
 	@echo "make bench-check  fail if something became slower beside two of them"
 	@echo "make format     format and fix what can be fixed"

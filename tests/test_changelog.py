@@ -616,7 +616,10 @@ def test_a_trim_is_remembered_by_its_latest_stamp() -> None:
     assert changelog.trimmed() == 3
     assert changelog.trim(chain(10)[3:4], 2) == 1  # an older one changes nothing of that
     assert names(changelog) == own(chain(10)[4:]) | {f"trimmed.{3:016x}"}
+    assert changelog.trim(chain(10)[4:5], 3) == 1
+    assert changelog.trimmed() == 3
     assert changelog.trim(chain(10)[4:6], 20) == 2
+    assert changelog.store.get(f"{FOLDER}/trimmed.{20:016x}").size == 0
     assert names(changelog) == own(chain(10)[6:]) | {f"trimmed.{20:016x}"}
     assert changelog.trimmed() == Changelog(changelog.store, ID).trimmed() == 20
     assert changelog.history().edges == set(chain(10)[6:])
@@ -631,10 +634,11 @@ def test_the_oldest_go_first_so_that_no_gap_is_ever_left() -> None:
                 super().delete([name])
 
     store = Dying()
-    changelog = filled(chain(10), store)
+    late = (child(1), child(9, "9"))  # made on the oldest, and the last to go
+    changelog = filled([*chain(10), late], store)
     with pytest.raises(OSError, match="died"):
-        changelog.trim(reversed(chain(10)[:6]), 6)
-    assert set(edges_in(store.names(FOLDER))) == set(chain(10)[2:])
+        changelog.trim([late, *reversed(chain(10)[:6])], 6)
+    assert set(edges_in(store.names(FOLDER))) == {*chain(10)[2:], late}
     assert trimmed_in(store.names(FOLDER)) == 6
 
 
@@ -688,6 +692,14 @@ def test_writers_of_one_changelog_of_one_place_take_turns() -> None:
     assert Changelog(MemoryStore(), ID).writing() is not lock
     with lock, lock:  # by the thread that has it
         pass
+
+
+def test_what_a_forked_process_forgets_are_the_locks() -> None:
+    changelog = Changelog(MemoryStore(), ID)
+    lock, guard = changelog.writing(), module._GUARD
+    module._forget_locks()
+    assert module._GUARD is not guard and changelog.writing() is not lock
+    assert changelog.writing() is changelog.writing()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

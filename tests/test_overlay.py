@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -22,6 +23,7 @@ from lakota.overlay import (
     Slice,
     batch_of,
     count,
+    first_cut,
     locate,
     numbers,
     plan,
@@ -125,6 +127,13 @@ def test_only_the_batch_that_has_the_cut_is_looked_at(place: list[int], cut: Cut
     begin_before = [b for b in inside if before(types_of(segment), found_keys()[b * BATCH]) < cut]
     expected = max([inside[0], *begin_before])
     assert batch_of(segment, cut, start, stop, types_of(segment)) == expected
+
+
+def test_a_batch_begins_after_the_cut_before_its_first_key() -> None:
+    keys, types = large().first_keys, types_of(large())
+    assert keys is not None and len(keys) == 4
+    for nth in range(4):
+        assert first_cut(keys, nth, types) == before(types, found_keys()[nth * BATCH])
 
 
 def test_what_was_decoded_is_not_decoded_again() -> None:
@@ -242,6 +251,7 @@ def test_a_bound_beyond_a_column_that_was_widened_since_is_beyond_its_rows(
 ) -> None:
     segment = small(pa.table([pa.array(values, narrow)], ["k"]), "k")
     index = [pa.field("k", wide)]
+    warnings.simplefilter("error")  # until the test ends
     for cut in (before, after):
         for key, expected in zip(outside, (1, 2), strict=True):
             found = locate(opener(segment), extent(segment), index, cut([wide], (key,)), 1, 2, {})
@@ -366,7 +376,9 @@ def test_each_row_knows_the_origin_of_its_slice(names: list[str]) -> None:
     whole: dict[str, list[Any]] = {"k": [1, 2, 4], "t": ["a", None, "d"], ORIGIN: [5, 5, -1]}
     assert found.schema == schema
     assert found.to_pydict() == {name: whole[name] for name in names}
-    assert cut_out([], schema, segment).to_pydict() == {name: [] for name in names}
+    none = cut_out([], schema, segment)
+    none.validate(full=True)
+    assert none.to_pydict() == {name: [] for name in names} and none.schema == schema
 
 
 def test_a_slice_is_as_long_as_its_rows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -114,17 +115,21 @@ def test_a_pull_brings_every_revision_oldest_first_and_once() -> None:
 
 
 def test_edges_are_told_in_the_order_of_their_states() -> None:
-    source, left, right = written(1), made(), made()
-    for repo, key in ((left, 3), (right, 4)):
+    source, left = written(1), made()
+    copy(source, left)
+    first = write(left, 3)
+    second = write(left, 4)
+    others = [made() for _ in range(6)]
+    for nth, repo in enumerate(others):
         copy(source, repo)
-        write(repo, key)
-    for repo in (left, right):
+        write(repo, 10 + nth)  # later than the second of the left, and made on what is older
+    for repo in (left, *others):
         copy(repo, source)
-    (source / "c").merge()
+    merged = [(r.parent, r.child) for r in (source / "c").merge()]
     target = made()
     found = copy(source, target)
-    assert len(found) == 5
-    assert found == sorted(found, key=lambda e: (e[1], e[0]))
+    assert found == sorted(found, key=lambda e: (e[1], e[0])) != sorted(found)
+    assert found[1:3] == [first, second] and found[-7:] == sorted(merged)
     assert told(target) == told(source) and target.check()
 
 
@@ -278,6 +283,54 @@ def test_segments_are_stored_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         assert told(target) == told(source)
 
 
+class Far(MemoryStore):
+    """A store whose bytes travel: counts how many segments are on their way at once."""
+
+    remote = True
+
+    def __init__(self, remote: bool, together: int) -> None:
+        super().__init__()
+        self.remote = remote
+        self.barrier = threading.Barrier(together)
+
+    def get(self, name: str) -> pa.Buffer:
+        if name in self.awaited:
+            self.barrier.wait(10)
+        return super().get(name)
+
+    awaited: frozenset[str] = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("source_far", "target_far", "count", "together"),
+    [(True, False, 2, 2), (False, True, 2, 2), (True, True, 8, 4), (False, False, 3, 1)],
+)
+def test_segments_that_travel_are_fetched_at_once_by_a_few_threads(
+    source_far: bool, target_far: bool, count: int, together: int
+) -> None:
+    store, other = Far(source_far, together), Far(target_far, 1)
+    source, target = made(store), made(other)
+    for n in range(count):
+        write(source, n, label=f"s{n}")
+    site, newest = site_of(source), (source / "c").changelog.heads()[0]
+    store.awaited = frozenset(map(segment_name, used(source, newest)))
+    assert len(store.awaited) == count
+    threads: set[int] = set()
+    plain = store.get
+
+    def get(name: str) -> pa.Buffer:
+        if name in store.awaited:
+            threads.add(threading.get_ident())
+        return plain(name)
+
+    store.get = get
+    pull(site_of(target), site)
+    store.awaited = frozenset()
+    assert len(threads) == together
+    assert (threading.get_ident() in threads) == (together == 1)
+    assert told(target) == told(source) and target.check()
+
+
 def test_progress_tells_of_segments_and_revisions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "REVISIONS_AT_ONCE", 2)
     source, target = written(3), made()
@@ -405,9 +458,34 @@ def test_if_the_source_forgets_meanwhile_the_rest_is_pulled(
         assert told(target) == told(source) and target.check()
 
 
+@pytest.mark.parametrize("attempts", [0, 1, 5])
+def test_a_later_attempt_is_as_the_first(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
+    monkeypatch.setattr(sync, "ATTEMPTS", attempts)
+    store = Hooked()
+    source, target = made(store), made()
+    old = [write(source, 1, 2, value=n) for n in range(2)]
+    reader, said = site_of(Repo(store)), []
+
+    def forget() -> None:
+        for n in (5, 6):
+            write(source, 1, 2, value=n)
+        (source / "c").changelog.trim(old, stamp_of(old[-1][1]))
+        source.gc(grace=0)
+
+    store.before = once(forget, lambda what, name: name.startswith("pages"))
+    if not attempts:
+        store.before = None
+        forget()
+    found = pull(site_of(target), reader, shallow=True, progress=lambda *args: said.append(args))
+    newest = (source / "c").changelog.log()[-1]
+    assert found == [(newest.parent, newest.child)]
+    assert said[-1] == (1, 1, "revisions")
+    assert target.check()
+
+
 @pytest.mark.parametrize("folder", ["segments", "pages", "changelog"])
 def test_what_is_lost_at_the_source_is_named_at_once(folder: str) -> None:
-    source, target = written(3), made()
+    source, target = written(3, Hooked()), made()
     before = told(target)
     clct = site_of(source).changelog
     clct.history()
@@ -428,8 +506,12 @@ def test_what_is_lost_at_the_source_is_named_at_once(folder: str) -> None:
             pull(site_of(target), seen)
     else:
         source.store.delete([name])
+        asked: list[str] = []
+        source.store.before = lambda what, found: asked.append(found)
         with pytest.raises(MissingObjectError, match=name):
             pull(site_of(target), seen)
+        source.store.before = None
+        assert asked.count(name) == 1  # not again and again
     assert told(target) == before and target.check()
     source.store.put(name, data)
     assert len(copy(Repo(source.store), target)) == 3
