@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -363,6 +364,42 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pieces = tuple(pa.py_buffer(bytes([n % 256]) * (n % 1_900)) for n in range(3_000))
     store.put("a", pieces)
     assert store.get("a").to_pybytes() == b"".join(pieces)
+
+
+def test_no_more_is_given_at_once_than_every_system_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, taken = 1_000, []
+
+    def writev(descriptor: int, pieces: Sequence[memoryview]) -> int:
+        taken.append(sum(map(len, pieces)))
+        return os.write(descriptor, b"".join(pieces))
+
+    monkeypatch.setattr(local, "_BYTES_AT_ONCE", most)
+    monkeypatch.setattr(os, "writev", writev)
+    store = LocalStore(tmp_path)
+    pieces = tuple(pa.py_buffer(bytes([n]) * size) for n, size in enumerate([400] * 9 + [1_500, 9]))
+    store.put("a", pieces)
+    assert store.get("a").to_pybytes() == b"".join(pieces)
+    assert max(taken) <= most < sum(taken)
+
+
+def test_many_objects_at_once_are_written_where_no_folder_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Windows:
+        name = "nt"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+        def open(self, path: str, flags: int) -> int:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(local, "os", Windows())
+    monkeypatch.setattr(local, "sys", SimpleNamespace(platform="win32"))
+    LocalStore(tmp_path).put_all(MANY)
+    assert files(tmp_path) == sorted(MANY)
 
 
 def test_put_all_raises_what_failed_and_waits_for_the_others(

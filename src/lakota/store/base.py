@@ -77,12 +77,12 @@ class ReplacedError(StoreError):
 def in_one(content: Content) -> pa.Buffer | bytes:
     """Content in one piece, for a store that cannot write it in several: these are copied.
 
-    >>> in_one((pa.py_buffer(b"one "), pa.py_buffer(b"two"))).to_pybytes()
+    >>> in_one((pa.py_buffer(b"one "), pa.py_buffer(b"two")))
     b'one two'
     """
     if not isinstance(content, tuple):
         return content
-    return content[0] if len(content) == 1 else pa.py_buffer(b"".join(content))
+    return content[0] if len(content) == 1 else b"".join(content)
 
 
 def size_of(content: Content) -> int:

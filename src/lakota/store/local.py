@@ -30,6 +30,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from io import FileIO
+from itertools import accumulate
 from typing import Literal
 
 import pyarrow as pa
@@ -61,8 +62,9 @@ _BATCH = 64
 """Objects for which one flush of all takes less than a flush of each."""
 _REFUSED_SYNC = {errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOTSUP}
 
-# As many as any system takes.
+# As many as any system takes: macOS refuses 2 GiB.
 _PIECES_AT_ONCE = 1024
+_BYTES_AT_ONCE = 1 << 30
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")
 _GONE = ".gone-"
@@ -157,7 +159,8 @@ class LocalStore(Store):
     def put_all(self, objects: Mapping[str, Content]) -> None:
         if len(objects) < 2 or self.durability == "os":
             return super().put_all(objects)
-        if len(objects) >= _BATCH and self._put_together(objects):
+        # Windows opens no folders.
+        if len(objects) >= _BATCH and sys.platform != "win32" and self._put_together(objects):
             return
         # A folder that several objects go to is flushed once, and flushes that run at once share
         # a commit of the file system's journal.
@@ -497,8 +500,10 @@ def _write(descriptor: int, data: Content) -> None:
 
 
 def _write_some(descriptor: int, pieces: Sequence[memoryview]) -> int:
-    if len(pieces) > 1 and sys.platform != "win32":
-        return os.writev(descriptor, pieces)
+    ends = accumulate(map(len, pieces))
+    few = [piece for piece, end in zip(pieces, ends, strict=True) if end <= _BYTES_AT_ONCE]
+    if len(few) > 1 and sys.platform != "win32":
+        return os.writev(descriptor, few)
     return os.write(descriptor, pieces[0])
 
 
