@@ -278,7 +278,8 @@ class Changelog:
         """Write the revisions from each of `parents` to `child`: what makes a commit visible.
 
         The one from our own last child comes first, so it is no head any more by the time that
-        any other says that `child` is one: at no moment are there more heads than writers."""
+        any other says that `child` is one: at no moment are there more heads than writers. If it
+        dies between the two, the others stay heads beside a child that has seen them: harmless."""
         own = [parent for parent in parents if parent == self._own]
         others = [parent for parent in parents if parent != self._own]
         for some in filter(None, (own, others)):

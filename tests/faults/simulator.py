@@ -498,6 +498,17 @@ class World:
 
             return told
 
+        commit = Changelog.commit
+
+        def committing(
+            log: Changelog, parents: Any, child: Any, document: Any
+        ) -> list[changelog.Revision]:
+            # All parents of a state are meant at once, though they are written one after another.
+            if _is_data(log):
+                for parent in parents:
+                    self.meant((parent, child), dict(document), log.store)
+            return commit(log, parents, child, document)
+
         with ExitStack() as stack:
             put = stack.enter_context
             put(sizes(**self.rng.choice(SIZES)))
@@ -512,6 +523,7 @@ class World:
             put(patch.object(local, "can_sync", lambda _: True))
             put(patch.object(local, "sync", self.disk.sync))
             put(patch.object(Changelog, "history", listing))
+            put(patch.object(Changelog, "commit", committing))
             put(patch.object(Changelog, "write", telling(Changelog.write)))
             put(patch.object(Changelog, "archive", telling(Changelog.archive)))
             put(patch.object(archive, "os", self.disk))
