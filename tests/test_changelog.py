@@ -418,6 +418,23 @@ def test_an_archive_of_other_bytes_is_damage_and_named() -> None:
     assert str(caught.value).endswith("; it holds revisions: restore it from a replica's copy")
 
 
+def test_an_archive_under_the_name_of_another_is_damage() -> None:
+    changelog, other = filled(chain(20)), filled(chain(30))
+    for each in (changelog, other):
+        each.tidy(0, 5)
+    (name,), (found,) = archives(changelog), archives(other)
+    changelog.store.put(f"{FOLDER}/{name}", other.store.get(f"{FOLDER}/{found}"))
+    with pytest.raises(DamagedError, match=name):
+        Changelog(changelog.store, ID).history()
+
+
+def test_the_latest_that_stay_are_so_by_their_own_stamps() -> None:
+    late = [(child(2), child(30)), (child(30), child(31))]
+    changelog = filled([*chain(20), *late])
+    assert changelog.tidy(0, 2) == 19
+    assert names(changelog) - archives(changelog) == own([*late, chain(20)[19]])
+
+
 def test_archives_are_told_by_the_names_of_their_files() -> None:
     changelog = filled(chain(20))
     changelog.tidy(0, 5)
@@ -469,7 +486,7 @@ def test_a_revision_that_is_listed_and_never_found_is_missing() -> None:
 
     store = Lying()
     changelog = filled(chain(3), store)
-    with pytest.raises(ObjectMissingError):
+    with pytest.raises(ObjectMissingError, match=str(child(2))):
         changelog.read(chain(3)[1])
     assert store.asked == ATTEMPTS + 1
 
@@ -634,7 +651,7 @@ def test_the_oldest_go_first_so_that_no_gap_is_ever_left() -> None:
                 super().delete([name])
 
     store = Dying()
-    late = (child(1), child(9, "9"))  # made on the oldest, and the last to go
+    late = (PHI, child(9, "9"))  # made on the oldest, and the last to go
     changelog = filled([*chain(10), late], store)
     with pytest.raises(OSError, match="died"):
         changelog.trim([late, *reversed(chain(10)[:6])], 6)

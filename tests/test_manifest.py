@@ -25,11 +25,23 @@ from lakota.extent import (
     TRIM_LO,
     UPSERT,
     Extent,
+    Extents,
     clusters,
     resolve,
 )
 from lakota.interval import HIGH, LOW, Cut, Interval, after, before
-from lakota.manifest import EMPTY, Edit, Manifest, apply, changes, join, news, pages, unseen
+from lakota.manifest import (
+    EMPTY,
+    Edit,
+    Manifest,
+    apply,
+    apply_all,
+    changes,
+    join,
+    news,
+    pages,
+    unseen,
+)
 from lakota.page import Page
 
 INT = [pa.int64()]
@@ -245,6 +257,20 @@ def test_a_manifest_depends_on_the_set_of_its_writes_alone(
         assert Forest().of(expected.extents()).root == expected.root
 
 
+@given(st.sets(st.sampled_from(LABELS)), many_labels, fanouts)
+def test_many_extents_at_once_make_what_they_make_one_by_one(
+    labels: set[str], more: list[Extent], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        alone = [point(label, nth, nth + 1) for nth, label in enumerate(sorted(labels))]
+        for found in (alone, alone[::-1], [*alone, *more]):
+            forest = Forest()
+            for manifest in (forest.at(EMPTY.name), forest.of(more)):
+                edits = apply_all(manifest, Extents.of(found)), apply(manifest, found)
+                assert edits[0].root == edits[1].root
+                assert edits[0].pages.keys() == edits[1].pages.keys()
+
+
 @given(many_labels, many_labels, many_labels, fanouts)
 def test_joins_commute_associate_and_change_nothing_twice(
     a: list[Extent], b: list[Extent], c: list[Extent], fanout: int
@@ -375,6 +401,17 @@ def test_changes_are_sorted_by_key_though_intervals_are_not() -> None:
     empty, full = forest.of([]), forest.of(extents)
     assert changes(empty, full) == ([], extents)
     assert changes(full, empty) == (extents, [])
+
+
+def test_extents_that_begin_at_one_cut_lie_in_the_order_of_their_stamps() -> None:
+    with with_fanout(2):
+        forest = Forest()
+        extents = [wide("a", 1, 2 + 7 * n % 9, n) for n in range(1, 40)]
+        manifest = forest.of(extents[::2])
+        for new in (extents[1::4], extents[3::4]):
+            manifest = forest.grown(apply(manifest, new))
+        assert list(manifest.extents()) == extents
+        assert manifest.root == Forest().of(extents).root
 
 
 @given(

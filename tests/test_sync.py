@@ -126,10 +126,11 @@ def test_edges_are_told_in_the_order_of_their_states() -> None:
     for repo in (left, *others):
         copy(repo, source)
     merged = [(r.parent, r.child) for r in (source / "c").merge()]
+    last = write(source, 5)
     target = made()
     found = copy(source, target)
     assert found == sorted(found, key=lambda e: (e[1], e[0])) != sorted(found)
-    assert found[1:3] == [first, second] and found[-7:] == sorted(merged)
+    assert found[1:3] == [first, second] and found[-8:] == [*sorted(merged), last]
     assert told(target) == told(source) and target.check()
 
 
@@ -225,6 +226,26 @@ def test_segments_come_before_pages_and_pages_before_revisions(
     kinds = ["segments", "pages", "changelog"]
     assert [kind for kind, _ in found] == kinds * 3
     assert [count for kind, count in found if kind == "changelog"] == [2, 2, 1]
+
+
+def test_a_segment_of_many_series_counts_with_all_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sync, "ROWS_AT_ONCE", 6)
+    source, store = made(), Hooked()
+    with (source / "c").multi():
+        for n in range(6):
+            (source / "c" / f"s{n}").write({"n": [n], "x": [n]})
+    write(source, 1)
+    target, found = made(store), []
+    store.before = lambda what, names: (
+        found.append(len(names.split()))
+        if what == "put_all" and names.startswith("segments")
+        else None
+    )
+    copy(source, target)
+    assert found == [1, 1]
+    assert told(target) == told(source)
 
 
 class BrokenError(Exception):

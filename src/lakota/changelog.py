@@ -195,9 +195,8 @@ class Changelog:
             if gone:
                 edges = {*edges_in(names)}.union(*(a.edges for a in archives.values()))
                 history = History.of(edges)
-            settled = not added and not removed
             self._names, self._archives, self._history = names, archives, history
-            if settled or not (gone or history.orphans(fresh)):
+            if not (gone or history.orphans(fresh)):
                 return
 
     def _open_archives(
