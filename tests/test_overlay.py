@@ -383,3 +383,13 @@ def test_each_row_knows_the_origin_of_its_slice(names: list[str]) -> None:
 
 def test_a_slice_is_as_long_as_its_rows() -> None:
     assert len(Slice(Digest("0" * 32), 3, 8)) == 5
+
+
+@pytest.mark.parametrize("keys", [[], ["day"]])
+def test_a_segment_that_does_not_say_where_its_batches_begin_is_refused(keys: list[str]) -> None:
+    """A range of it would otherwise be looked for in its first batch."""
+    bare = open_segment(encode(large().table(), "plain", keys=keys, batch_rows=BATCH).data)
+    cut = before(types_of(large()), (20, 7))
+    assert batch_of(large(), cut, 0, ROWS, types_of(large())) > 0
+    with pytest.raises(DamagedError, match="not their first keys"):
+        batch_of(bare, cut, 0, ROWS, types_of(large()))

@@ -196,9 +196,14 @@ def _batch_of(
     segment: Segment, values: Sequence[Any], is_after: bool, start: int, stop: int
 ) -> int:
     first, last = start // segment.batch_rows, (stop - 1) // segment.batch_rows
-    keys = segment.first_keys
-    if first == last or keys is None:
+    if first == last:
         return first
+    keys = segment.first_keys
+    if keys is None or keys.num_columns < len(values):
+        raise DamagedError(
+            f"segment {segment.name} has several batches and not their first keys: no range of it "
+            "can be found; check(repair=...) restores it from a replica"
+        )
     # Batches after the first begin inside the rows: their first keys are in order.
     return _search_key(keys.columns, first + 1, last + 1, values, is_after) - 1
 

@@ -21,14 +21,15 @@ from lakota import Repo, StoreError
 from .programme import Tally
 
 TURNS = 8
+FLUSH, WRITE = "fsync,syncfs", "write,writev"
 FAULTS = (
-    ("fsync", "error=EIO"),
-    ("fsync", "error=ENOSPC"),
+    (FLUSH, "error=EIO"),
+    (FLUSH, "error=ENOSPC"),
     ("rename", "error=EIO"),
-    ("write", "error=ENOSPC"),
-    ("fsync", "signal=9"),
+    (WRITE, "error=ENOSPC"),
+    (FLUSH, "signal=9"),
     ("rename", "signal=9"),
-    ("write", "signal=9"),
+    (WRITE, "signal=9"),
 )
 
 # Acknowledgements go by pwrite, which is not disturbed. The number of a turn once it is written, or
@@ -37,7 +38,9 @@ SCRIPT = f"""
 import os, sys
 from fault_kit import numbers
 from lakota import Repo, StoreError
-folder, told = sys.argv[1:]
+from lakota.store import local
+folder, told, batch = sys.argv[1:]
+local._BATCH = int(batch)
 told = os.open(told, os.O_WRONLY | os.O_CREAT)
 said = 0
 def say(number):
@@ -77,6 +80,7 @@ def trial(number: int, tally: Tally) -> None:
         return
     call, fault = FAULTS[number % len(FAULTS)]
     when = 1 + number // len(FAULTS)  # strace counts the calls of each thread
+    batch = "64" if when % 2 else "2"  # files from which on the file system is flushed as one
     with tempfile.TemporaryDirectory(prefix="lakota-kernel-") as root:
         folder, told, log = (str(Path(root, name)) for name in ("repo", "told", "log"))
         Repo(folder).create_collection(SCHEMA, "c")
@@ -85,7 +89,7 @@ def trial(number: int, tally: Tally) -> None:
         inject = f"inject={call}:{fault}:when={when}"
         tracer = ["strace", "-f", "--seccomp-bpf", "-o", log, "-e", f"trace={call}", "-e", inject]
         subprocess.run(
-            [*tracer, sys.executable, "-c", SCRIPT, folder, told],
+            [*tracer, sys.executable, "-c", SCRIPT, folder, told, batch],
             env=environment,
             capture_output=True,
             check=False,
@@ -96,7 +100,7 @@ def trial(number: int, tally: Tally) -> None:
         tally.counts[f"{call} {fault}"] += fired
         tally.counts["not reached"] += not fired
         where = f"{inject}: said {said}"
-        flushed = call == "fsync" and fault.startswith("error")
+        flushed = call == FLUSH and fault.startswith("error")
         if flushed and fired and not any(100 <= turn < 200 for turn in said):
             raise AssertionError(f"{where}: a failed flush was acknowledged")
         written = [turn for turn in said if turn < 100]

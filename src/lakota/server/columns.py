@@ -106,6 +106,11 @@ class Columns:
 def check_segment(segment: Segment, schema: Schema, what: str) -> None:
     """Refuse a segment with columns that a collection has not. Raises `DamagedError`."""
     check_stored(segment.schema, schema, what)
+    if segment.num_batches > 1 and tuple(segment.keys) != tuple(schema.index):
+        raise DamagedError(
+            f"{what} has several batches and the first keys of {list(segment.keys)}, not of the "
+            f"index {list(schema.index)}"
+        )
     absent = [name for name in schema.index if name not in segment.schema.names]
     if absent:
         raise DamagedError(f"{what} has no key column {absent[0]!r}: expected {schema!r}")
