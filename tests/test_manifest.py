@@ -40,6 +40,7 @@ from lakota.manifest import (
     join,
     news,
     pages,
+    rewrite,
     unseen,
 )
 from lakota.page import Page
@@ -366,6 +367,50 @@ def test_of_two_states_what_was_not_seen_is_found_once(
         assert {*found, *again} == {*found, *second.select(label, interval)}
         assert len(loaded) == len(set(loaded)) and set(loaded) == seen
         assert list(unseen(Manifest(second.root, load), label, interval, seen)) == []
+
+
+def test_pages_that_only_touch_an_interval_are_not_read() -> None:
+    with with_fanout(3):
+        forest = Forest()
+        manifest = forest.of(point("a", n, n + 1) for n in range(40))
+        loaded: set[Digest] = set()
+
+        def load(name: Digest) -> Page:
+            loaded.add(name)
+            return forest.pages[name]
+
+        looked = Manifest(manifest.root, load)
+        for leaf in list(manifest.leaves()):
+            entry = leaf.entry()
+            for interval in (Interval(LOW, entry.lo), Interval(entry.hi, HIGH)):
+                loaded.clear()
+                for _ in looked.across(interval):
+                    pass
+                assert leaf.name not in loaded
+            loaded.clear()
+            assert set(looked.across(Interval(entry.lo, entry.hi))) >= set(leaf.extents)
+
+
+def test_what_is_left_in_one_page_is_a_manifest_of_that_page() -> None:
+    with with_fanout(3):
+        forest = Forest()
+        manifest = forest.of(points(40))
+        for leaf in list(manifest.leaves()):
+            others = set(manifest.extents()) - set(leaf.extents)
+            assert rewrite(manifest, others, []) == Edit(leaf.name)
+
+
+def test_each_page_is_told_of_once() -> None:
+    with with_fanout(3):
+        forest = Forest()
+        first = forest.of(points(40))
+        second = forest.of([*points(40), point("a", 50, 99)])
+        seen: set[Digest] = set()
+        found = [page.name for page in pages(first, seen)]
+        assert found[0] == first.root and set(found) == seen == names(first)
+        more = [page.name for page in pages(second, seen)]
+        assert not {*more} & {*found} and {*more, *found} == names(first) | names(second) == seen
+        assert list(pages(second, seen)) == [] == list(pages(forest.at(EMPTY.name), set()))
 
 
 def test_every_interval_of_a_small_manifest_is_found() -> None:
