@@ -225,6 +225,15 @@ def test_many_rows_are_encoded_as_each_alone(keys: list[tuple[int, str]]) -> Non
     assert encode_rows(types[:1], [numbers]) == [before(types, (n,))[:-1] for n in numbers]
 
 
+@pytest.mark.parametrize(("dtype", "values"), NAMED)
+def test_very_many_rows_of_any_type_are_encoded_as_each_alone(
+    dtype: pa.DataType, values: dict[Any, str]
+) -> None:
+    many = [*values] * 300
+    each = {value: before([dtype], (value,))[:-1] for value in values}
+    assert encode_rows([dtype], [many]) == [each[value] for value in many]
+
+
 def test_columns_that_do_not_fit_are_not_encoded() -> None:
     with pytest.raises(ValueError):
         encode_rows([INT, TEXT], [[1], ["a", "b"]])

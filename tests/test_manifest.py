@@ -197,6 +197,20 @@ def test_clusters_are_the_groups_that_do_not_touch(extents: list[Extent]) -> Non
         assert reached == hi
 
 
+@given(many_labels, st.integers(0, 9), st.integers(0, 9))
+def test_extents_by_columns_are_the_same_extents(extents: list[Extent], a: int, b: int) -> None:
+    whole = Extents.of(extents)
+    assert list(whole.each()) == extents and len(whole) == len(Extent._fields)
+    assert list(whole.part(a, b).each()) == extents[a:b]
+    for parts in ([whole], [whole.part(0, a), whole.part(a, len(extents))], [whole] * 3):
+        expected = [e for part in parts for e in part.each()]
+        assert list(Extents.joined(parts).each()) == expected
+    picked = list(range(len(extents)))[::-2]
+    assert list(whole.take(picked).each()) == [extents[i] for i in picked]
+    labels = [e.label for e in extents]
+    assert whole.alone == (labels == sorted(set(labels)))
+
+
 # ---- The tree
 
 
