@@ -118,6 +118,20 @@ def test_a_cut_is_found_among_rows_of_many_batches(place: list[int], cut: Cut) -
         assert batch.equals(segment.batch(number, KEYS))
 
 
+@pytest.mark.parametrize("border", [BATCH, 2 * BATCH, 3 * BATCH])
+def test_a_cut_is_found_at_the_border_of_two_batches(border: int) -> None:
+    segment, types = large(), types_of(large())
+    stops = [min(border + n, ROWS) for n in (-1, 0, 1, 2, 4)]
+    for key in sorted({found_keys()[row] for row in range(border - 4, border + 4)}):
+        for cut in (before(types, key), after(types, key), after(types, key[:1])):
+            for start in (border - BATCH, border - 2, border - 1, border, border + 1):
+                for stop in (*(s for s in stops if s >= start), ROWS):
+                    found = locate(
+                        opener(segment), extent(segment), index_of(segment), cut, start, stop, {}
+                    )
+                    assert found == first_row(cut, start, stop)
+
+
 @given(places, cuts())
 def test_only_the_batch_that_has_the_cut_is_looked_at(place: list[int], cut: Cut) -> None:
     segment, (start, stop) = large(), place
