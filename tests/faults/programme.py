@@ -58,15 +58,15 @@ class Part:
 PARTS = {
     part.name: part
     for part in [
-        Part("simulator", "no write lost, no half revision, runs repeat", 300, 200_000, 20),
+        Part("simulator", "no write lost, no half revision, runs repeat", 500, 200_000, 20),
         Part("store", "old or new, whole, and the same again succeeds", 400, 2_000, 2),
-        Part("kill", "0 acknowledged lost, 0 unreadable, the same again succeeds", 21, 3_000, 8),
-        Part("kernel", "a failed flush is never acknowledged, all recover", 7, 1_400, 6),
+        Part("kill", "0 acknowledged lost, 0 unreadable, the same again succeeds", 60, 3_000, 8),
+        Part("kernel", "a failed flush is never acknowledged, all recover", 10, 1_400, 6),
         Part("power", "with fsync, nothing acknowledged is lost", 50, 1_000, 2),
-        Part("rot", "detected or harmless, refused by a pull, restored", 400, 100_000, 9),
-        Part("races", "no reader error, no gap, nothing lost", 1, 360, 5),
+        Part("rot", "detected or harmless, refused by a pull, restored", 2_000, 100_000, 9),
+        Part("races", "no reader error, no gap, nothing lost", 4, 360, 5),
         Part("input", "a named error and no byte changed, or exact", 600, 20_000, 3),
-        Part("hostile", "a named error, in little memory", 60, 100_000, 5),
+        Part("hostile", "a named error, in little memory", 600, 100_000, 5),
     ]
 }
 
