@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from lakota import changelog as module
 from lakota.archive import archive_digest
 from lakota.changelog import (
     ATTEMPTS,
+    ENDED,
     PHI,
     Changelog,
     Child,
@@ -742,3 +744,25 @@ def test_a_process_that_was_forked_while_a_thread_wrote_can_write() -> None:
     thread.join()
     _, status = os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_write_on_many_heads_ends_some_of_them() -> None:
+    heads = [child(n) for n in range(1, 21)]
+    changelog = filled([(PHI, head) for head in heads])
+    assert changelog.ended(heads[:ENDED]) == heads[:ENDED]
+    assert sorted(changelog.ended(heads)) == heads[-ENDED:]  # we made none of them
+    changelog.commit([], heads[2], {})
+    assert changelog.ended(heads)[0] == heads[2]
+    assert sorted(changelog.ended(heads)) == sorted([*heads[:3], *heads[3 - ENDED :]])
+    changelog.commit([], child(30), {})  # somebody else ended it
+    assert len(set(changelog.ended(heads))) == ENDED
+
+
+def test_many_writers_end_all_heads_together() -> None:
+    heads = [child(n) for n in range(1, 65)]
+    changelog = filled([(PHI, head) for head in heads])
+    ended: Counter[Child] = Counter()
+    for head in heads:
+        changelog.commit([], head, {})
+        ended.update(changelog.ended(heads))
+    assert ended == dict.fromkeys(heads, ENDED)

@@ -206,6 +206,7 @@ UNSAID = {
     # Steps of a commit or of a transfer; a user has no need of them.
     "changelog": {
         "commit",
+        "ended",
         "write",
         "read",
         "trim",

@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from lakota import Repo, Schema
-from lakota.changelog import Child, make_child, root_of, stamp_of
+from lakota.changelog import ENDED, Child, make_child, root_of, stamp_of
 from lakota.merge import merge
 from lakota.site import Site
 
@@ -124,3 +124,52 @@ def test_heads_of_the_same_content_become_one() -> None:
     made = merge(site_of(repo))
     assert {root_of(r.child) for r in made} == {root_of(only.child)}
     assert stamp_of(made[0].child) == stamp_of(later) + 1
+
+
+def test_a_write_on_many_heads_hides_nothing_and_a_few_of_them_end_them_all() -> None:
+    repo = diverged(20)
+    clct = repo / "c"
+    expected = (clct / "all").frame(merged=True)
+    counts = []
+    for n in range(100, 106):
+        made = (clct / "all").write({"n": [n], "x": [n]})
+        assert len(made) <= ENDED
+        counts.append(len(clct.changelog.heads()))
+        # The newest head alone holds what all have.
+        assert clct.ls() == ["all", *sorted(f"s{nth}" for nth in range(20))]
+        assert (clct / "all").frame(stop=100).equals(expected)
+        assert (clct / "all").frame().equals((clct / "all").frame(merged=True))
+    assert counts == [13, 6, 1, 1, 1, 1]
+    assert repo.check()
+    other = Repo()
+    other.pull(repo)
+    assert (other / "c" / "all").frame().equals((clct / "all").frame())
+
+
+def test_what_a_write_on_many_heads_did_not_end_survives_its_revert() -> None:
+    repo = diverged(12)
+    clct = repo / "c"
+    expected = {label: (clct / label).frame(merged=True) for label in clct.ls(merged=True)}
+    (made, *_) = (clct / "all").write({"n": [0], "x": [99]})
+    assert len(clct.changelog.heads()) > 1
+    clct.revert(made.child)
+    for label, frame in expected.items():
+        assert (clct / label).frame().equals(frame)
+        assert (clct / label).frame(merged=True).equals(frame)
+    repo.merge()
+    assert {label: (clct / label).frame() for label in clct.ls()} == expected
+
+
+def test_a_pull_of_a_write_without_the_heads_that_it_did_not_end() -> None:
+    repo = diverged(12)
+    clct = repo / "c"
+    (made, *_) = (clct / "all").write({"n": [50], "x": [50]})
+    other = Repo()
+    other.create_collection(SCHEMA, "c")
+    other.pull(repo)
+    assert (other / "c" / "all").frame().equals((clct / "all").frame())
+    assert other.check()
+    clct.trim(made)
+    repo.gc(grace=0)
+    assert (clct / "all").frame().equals((other / "c" / "all").frame())
+    assert repo.check()

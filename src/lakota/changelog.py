@@ -8,8 +8,8 @@ child = <16 hex digits of the stamp>-<32 hex digits of the root page's digest>
 The name says all that is needed to read: the parent, the child, its stamp and its root. So one
 listing yields the whole DAG, and files whose names are not of this form are not revisions. `phi`
 (all zeros) is the parent of a first revision. A merge, and a write made while several heads
-exist, is one file per parent, all with one child. The content is a JSON document for people and
-statistics: author, message, counts, checksum.
+exist, is one file per parent, all with one child; of many heads a write ends some, see `ended`.
+The content is a JSON document for people and statistics: author, message, counts, checksum.
 
 Old revisions move, many at a time, into an `archive`, and their own files go: so a listing stays
 short. A revision is there if it has a file of its own, or a row in an archive, or both.
@@ -26,6 +26,7 @@ import re
 import sys
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ SETTLE = 0.05
 
 ATTEMPTS = 5
 """Listings in a row that may be disturbed by others who move revisions."""
+ENDED = 8
+"""Heads that a write ends at most."""
 LOOSE = 256
 """Revisions with files of their own, above which `tidy` moves some."""
 KEEP = 64
@@ -270,6 +273,18 @@ class Changelog:
         return len(self.history())
 
     # ---- Documents
+
+    def ended(self, heads: Sequence[Child]) -> Sequence[Child]:
+        """Of the heads that a write is made on, those that are none any more after it: all of
+        them, or of many our own last child and those before it in a circle.
+
+        Each costs a file. Writers that never pause make as many heads as they are, and if each of
+        them ended all, one would be ended again and again. Others have other places in the circle,
+        so together they end all."""
+        if len(heads) <= ENDED:
+            return heads
+        own = bisect_right(heads, self._own or LAST) - 1
+        return [heads[own - n] for n in range(ENDED)]
 
     def commit(
         self, parents: Sequence[Child], child: Child, document: Mapping[str, Any]

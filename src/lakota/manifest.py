@@ -192,23 +192,39 @@ def apply(manifest: Manifest, new: Iterable[Extent]) -> Edit:
     return rewrite(manifest, removed, added)
 
 
-def join(first: Manifest, second: Manifest) -> Edit:
-    """The manifest that has seen the writes of both."""
-    if first.root == second.root:
-        return Edit(first.root)
-    _, only_second = changes(first, second)
-    return apply(first, only_second)
+def join(first: Manifest, *others: Manifest) -> Edit:
+    """The manifest that has seen the writes of all. What the others have besides is laid in at
+    once: one after the other would make pages of every state between."""
+    left: dict[_Node, Manifest] = {}
+    right: dict[_Node, Manifest] = {}
+    for other in others:
+        ours, theirs = _apart(first, other)
+        left.update(dict.fromkeys(ours, first))
+        right.update(dict.fromkeys(theirs, other))
+    return apply(first, _extents(right) - _extents(left))
 
 
 def changes(first: Manifest, second: Manifest) -> tuple[list[Extent], list[Extent]]:
     """The extents only `first` has and those only `second` has; equal pages are not read."""
+    left, right = _apart(first, second)
+    lefts = _extents(dict.fromkeys(left, first))
+    rights = _extents(dict.fromkeys(right, second))
+    return sorted(lefts - rights, key=_key), sorted(rights - lefts, key=_key)
+
+
+def _apart(first: Manifest, second: Manifest) -> tuple[set[_Node], set[_Node]]:
+    """The leaves that only one of the two has."""
+    if first.root == second.root:
+        return set(), set()
     left, right = {_node(first)}, {_node(second)}
     for level in range(max(level for _, level in left | right), 0, -1):
         left, right = _descend(left, first, level), _descend(right, second, level)
         left, right = left - right, right - left
-    lefts = {e for name, _ in left for e in first.open(name).extents}
-    rights = {e for name, _ in right for e in second.open(name).extents}
-    return sorted(lefts - rights, key=_key), sorted(rights - lefts, key=_key)
+    return left, right
+
+
+def _extents(leaves: Mapping[_Node, Manifest]) -> set[Extent]:
+    return {e for (name, _), manifest in leaves.items() for e in manifest.open(name).extents}
 
 
 def news(old: Manifest, new: Manifest) -> tuple[list[Page], list[Extent]]:

@@ -14,7 +14,7 @@ from .changelog import Changelog, Child, root_of
 from .clock import Clock
 from .digest import Digest
 from .errors import ClockError, ClockWarning
-from .manifest import EMPTY, Manifest, apply, changes
+from .manifest import EMPTY, Manifest, join
 from .objects import Objects
 from .page import Page
 from .schema import Schema
@@ -126,11 +126,9 @@ class Site:
         """The manifest of several states together, without committing a merge."""
         if not heads:
             return Joined(self.manifest_of(EMPTY.name), {})
-        # The newest most often has what the others have. What they have besides is laid in at
-        # once: one after the other would make pages of every state between.
-        newest = self.manifest(max(heads))
-        more = {e for head in heads for e in changes(newest, self.manifest(head))[1]}
-        edit = apply(newest, more)
+        # The newest most often has what the others have.
+        newest, *others = map(self.manifest, sorted(heads, reverse=True))
+        edit = join(newest, *others)
         fresh = edit.pages
         seen: dict[Digest, Page] = {}  # a commit asks for the same few for each of its labels
 

@@ -67,14 +67,17 @@ def commit(
     heads: Sequence[Child] | None = None,
 ) -> list[Revision]:
     """Store `writes`, in their order, as one revision on all heads, or on those given. Returns its
-    edges; none if there is nothing to write, or `narrow` leaves nothing."""
+    edges; none if there is nothing to write, or `narrow` leaves nothing.
+
+    It holds what all of the heads hold. Of many it ends some, as `Changelog.ended` says."""
     if not writes:
         return []
     check_about(author, message)
     author = default_author() if author is None else author
     with site.changelog.writing():
         on = site.changelog.heads() if heads is None else heads
-        return _commit(site, writes, author, message, narrow, on)
+        parents = site.changelog.ended(on) if heads is None else on
+        return _commit(site, writes, author, message, narrow, on, parents)
 
 
 def _commit(
@@ -84,6 +87,7 @@ def _commit(
     message: str,
     narrow: Narrow | None,
     heads: Sequence[Child],
+    parents: Sequence[Child],
 ) -> list[Revision]:
     if not isinstance(writes, Load):
         _freshen(site, writes)
@@ -110,7 +114,7 @@ def _commit(
         "rows": sum(pieces.rows) + sum(extents.length),
         "series": len(set(extents.label)),
     }
-    return _store(site, heads, joined, pieces, moved, stamp, document)
+    return _store(site, parents, joined, pieces, moved, stamp, document)
 
 
 def relocate(site: Site, extents: Iterable[Extent], kind: str) -> list[Revision]:
@@ -177,9 +181,9 @@ def publish(
     document: Mapping[str, Any],
 ) -> list[Revision]:
     """Make a state visible whose pages are stored."""
-    # Writers at once, of whom there are about as many as heads, would all tidy up the same, and
-    # all but one in vain: so one of them does, and the digest is the lot.
-    if site.archives and int(root[:8], 16) % max(len(parents), 1) == 0:
+    # Writers at once, of whom there are as many as parents or more, would all tidy up the same, and
+    # all but one in vain: so few of them do, and the digest is the lot.
+    if site.archives and int(root[:8], 16) % max(len(parents) ** 2, 1) == 0:
         with suppress(StoreError, DamagedError):  # what is not tidied now will be by a later commit
             site.changelog.tidy()
     return site.changelog.commit(parents or [PHI], make_child(stamp, root), document)
@@ -290,7 +294,7 @@ def _move(site: Site, extents: Iterable[Extent], stamp: int) -> Iterator[Piece]:
 
 def _store(
     site: Site,
-    heads: Sequence[Child],
+    parents: Sequence[Child],
     joined: Joined,
     pieces: Pieces | None,
     moved: Sequence[Piece],
@@ -311,12 +315,12 @@ def _store(
     if not all(sizes):
         placed.append(pieces.extents.take([at for at, rows in enumerate(sizes) if not rows]))
     tied = _tied(Extents.joined(placed), new)
-    return _seal(site, heads, joined, tied, waiting, stamp, document)
+    return _seal(site, parents, joined, tied, waiting, stamp, document)
 
 
 def _seal(
     site: Site,
-    heads: Sequence[Child],
+    parents: Sequence[Child],
     joined: Joined,
     extents: Extents,
     segments: Mapping[Digest, Content],
@@ -326,7 +330,7 @@ def _seal(
     """What is still to be stored, then the revision."""
     edit = apply_all(joined.manifest, extents)
     site.objects.put(segments, {**joined.pages, **edit.pages})
-    return publish(site, heads, stamp, edit.root, document)
+    return publish(site, parents, stamp, edit.root, document)
 
 
 def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[Digest, Content]]:
