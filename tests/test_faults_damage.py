@@ -15,9 +15,9 @@ from fault_kit import PROCESSES, SCHEMA, content, intact, numbers, rows, tree
 
 from lakota import DamagedError, FormatError, LakotaError, Repo, Schema, SchemaError
 from lakota.changelog import encode_document
+from lakota.encoding import encode
 from lakota.overlay import numbers as numbers_of
 from lakota.registry import Entry
-from lakota.segment import encode
 from lakota.types import parse_type, physical_values
 
 FLIPS = [4, pytest.param(200, marks=pytest.mark.long)]

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "lakota"
 # From the bottom up. A module imports only from lines above its own, so modules on one line do
 # not know each other. A name that ends in `.*` is a package whose modules count as one.
 LAYERS = """
-errors arrays
+errors arrays workers
 progress
 digest
 clock
@@ -24,7 +24,9 @@ schema
 cast frames
 evolution
 codecs
+footer
 segment
+encoding
 layout page
 writes manifest
 overlay compact

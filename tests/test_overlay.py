@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakota.digest import Digest
+from lakota.encoding import encode
 from lakota.errors import DamagedError
 from lakota.extent import NOWHERE, REPLACE, TRIM_HI, TRIM_LO, Extent
 from lakota.interval import EVERYTHING, HIGH, LOW, Cut, Interval, after, before
@@ -30,7 +31,7 @@ from lakota.overlay import (
     rows,
     visible,
 )
-from lakota.segment import Segment, encode, open_segment
+from lakota.segment import Segment, open_segment
 from lakota.types import physical_values
 
 BATCH = 16_384

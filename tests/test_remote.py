@@ -14,9 +14,10 @@ from fault_kit import SCHEMA, numbers, rows
 
 from lakota import DamagedError, NotFoundError, Repo, Series
 from lakota.digest import Digest
+from lakota.encoding import encode, recode
 from lakota.objects import MissingObjectError, segment_name
 from lakota.ranged import open_ranged
-from lakota.segment import encode, open_segment, recode
+from lakota.segment import open_segment
 from lakota.store import CountingStore, MemoryStore, Store
 from lakota.store.count import Request, rounds
 

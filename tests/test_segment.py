@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_digest import NULLS, TYPES, make
 
-from lakota import segment as module
+from lakota import encoding as module
 from lakota.codecs import decode_column, encode_column, resolve
 from lakota.digest import BLOCK, Digest, digest_table
+from lakota.encoding import encode, recode
 from lakota.errors import (
     DamagedError,
     FormatError,
@@ -25,7 +26,7 @@ from lakota.errors import (
     RangeError,
     SchemaError,
 )
-from lakota.segment import Segment, encode, open_segment, read, recode
+from lakota.segment import Segment, open_segment, read
 
 CODECS = ["plain", "lz4", "zstd", "packed"]
 CHOICES: list[Any] = [*CODECS, {"x": "plain", "y": "zstd"}, {"x": "lz4", "y": "pco"}]

@@ -24,13 +24,13 @@ from server_kit import Server, serving
 
 from lakota import Clock, Repo, Schema, StoreError
 from lakota.changelog import PHI, encode_document, make_child, stamp_of
+from lakota.encoding import encode
 from lakota.errors import AlreadyExistsError, DamagedError, InputError, NotFoundError
 from lakota.extent import Extent
 from lakota.manifest import EMPTY, apply
 from lakota.manifest import Manifest as Tree
 from lakota.objects import Objects, segment_name
 from lakota.registry import Entry, first_id
-from lakota.segment import encode
 from lakota.server import Scope, add_token, list_tokens, make_app, remove_token, running, serve
 from lakota.server.app import ENDPOINTS
 from lakota.store import CountingStore, LocalStore, MemoryStore

@@ -28,9 +28,10 @@ import pyarrow as pa
 
 from .arrays import integers, texts
 from .digest import Digest
+from .encoding import encode
 from .errors import DamagedError
 from .history import Edge
-from .segment import Segment, encode, open_segment
+from .segment import Segment, open_segment
 
 __all__ = ["Archive", "Record", "archive_digest", "encode_archive"]
 

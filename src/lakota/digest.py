@@ -64,6 +64,7 @@ from .errors import SchemaError
 
 __all__ = [
     "BLOCK",
+    "DIGEST_BYTES",
     "Digest",
     "block_digests",
     "column_bytes",
@@ -81,6 +82,8 @@ Digest = NewType("Digest", str)
 
 BLOCK = 16_384
 """Rows of a block."""
+
+DIGEST_BYTES = 16
 
 _VERSION = 1
 _NULLS = b"\x01"

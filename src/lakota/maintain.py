@@ -14,12 +14,12 @@ from .changelog import Changelog, Child, Edge, History, Revision, root_of, stamp
 from .codecs import resolve
 from .compact import fragmented
 from .digest import Digest
+from .encoding import recode
 from .extent import Extent
 from .manifest import Manifest, pages
 from .objects import Objects, segment_name
 from .page import Page
 from .progress import Progress, counted
-from .segment import recode
 from .site import Site
 from .transaction import relocate
 

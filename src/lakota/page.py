@@ -38,10 +38,11 @@ import xxhash
 
 from .codecs import MAX_BATCH_BYTES
 from .digest import BLOCK, Digest, column_bytes, digest_table, header_bytes, name_of
+from .encoding import encode
 from .errors import DamagedError, FormatError
 from .extent import ERASE, NOWHERE, Extent, ExtentKey
 from .interval import Cut
-from .segment import encode, open_segment
+from .segment import open_segment
 
 __all__ = [
     "INNER",

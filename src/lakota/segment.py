@@ -12,24 +12,7 @@ Two layouts, which a reader tells apart by the footer:
     packed  a column is `pco`, or codecs differ: an IPC record batch has one row, and each of
             its columns one value that holds a whole batch of the column (see `codecs`)
 
-In both, the metadata `lakota:codec` of a field names the column's codec, for people and other
-tools. This reader goes by the footer: the IPC file's footer metadata maps `lakota` to the base64
-of the following, integers little endian:
-
-    uint8  version, 1
-    uint8  layout, 0 flat or 1 packed
-    uint32 rows per batch
-    uint64 rows
-    uint16 number of columns   c
-    uint16 number of key columns   k
-    uint32 length of the schema
-    uint32 length of the first keys, 0 if there is at most one batch
-    uint8 [c]   codecs: 0 plain, 1 lz4, 2 zstd, 3 pco
-    uint16[k]   key columns, by position
-    schema      the schema of the rows, an IPC schema message, without metadata
-    first keys  an IPC stream of one record batch: the key columns of the first row of each batch
-    digests     16 bytes per column of each block, block by block
-    checksum    8 bytes, the xxh3_64 of all before, big endian
+In both, the IPC file's footer metadata hold ours: see `footer`.
 
 So opening a segment proves its name by the digests alone, and each part that is decoded is
 proved by its digests, whichever columns and batches these are. `plain` columns are views of the
@@ -42,348 +25,52 @@ where it may come from a later version, and no size is allocated because a file 
 
 from __future__ import annotations
 
-import os
-import threading
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from itertools import groupby
-from struct import Struct
-from typing import Any, Final, TypeVar
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from xxhash import xxh3_64_digest
 
 from .codecs import (
-    CODECS,
     MAX_BATCH_BYTES,
     Block,
     PcoFiles,
     decode_column,
-    encode_column,
     file_blocks,
     file_message,
     inflated_size,
-    is_fixed,
-    resolve,
     room,
     size_limit,
-    stored_type,
 )
 from .digest import (
     BLOCK,
+    DIGEST_BYTES,
     Digest,
     block_digests,
     column_digests,
     rows_digest,
-    type_text,
     values_digests,
 )
 from .errors import (
     DamagedError,
     FormatError,
-    FrameError,
-    InputError,
     LakotaError,
-    NotFoundError,
     RangeError,
     SchemaError,
 )
+from .footer import Footer, Plan
+from .workers import share
 
-__all__ = [
-    "MAX_BATCH_ROWS",
-    "Encoded",
-    "Run",
-    "Segment",
-    "encode",
-    "open_segment",
-    "read",
-    "recode",
-]
-
-MAX_BATCH_ROWS: Final = 65_536
-_PACKED_BATCH_ROWS: Final = BLOCK
-_BATCH_BYTES: Final = MAX_BATCH_BYTES >> 2
-"""Where values are long, batches get fewer rows than usual to stay below this."""
-
-_SMALL: Final = 4096
-"""Bytes up to which copying is cheaper than a piece of its own."""
+__all__ = ["Run", "Segment", "open_segment", "read"]
 
 _FEW: Final = 4
 """Fewer batches are better taken one by one."""
 
-_VERSION: Final = 1
-_FOOTER: Final = "lakota"
-_CODEC: Final = "lakota:codec"
-_HEAD: Final = Struct("<BBIQHHII")
-_DIGEST: Final = 16
-
 _ALONE: Final = pa.ipc.IpcReadOptions(use_threads=False)
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A segment to be stored: a file of `rows` rows whose digest is `name`."""
-
-    name: Digest
-    rows: int
-    pieces: tuple[pa.Buffer, ...]
-    """The bytes of the file, one after the other. Those of plain columns are where the rows of
-    the frame are: they are not copied to be stored."""
-
-    @cached_property
-    def data(self) -> pa.Buffer:
-        """The bytes of the file in one piece, for who cannot store several."""
-        return self.pieces[0] if len(self.pieces) == 1 else pa.py_buffer(b"".join(self.pieces))
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What follows from schema and codecs. Cached, as few of them serve many segments."""
-
-    schema: pa.Schema
-    schema_bytes: bytes
-    codecs: tuple[str, ...]
-
-    @cached_property
-    def packed(self) -> bool:
-        return len(set(self.codecs)) > 1 or "pco" in self.codecs
-
-    @cached_property
-    def ipc_schema(self) -> pa.Schema:
-        """The schema of the IPC file."""
-        pairs = zip(self.schema, self.codecs, strict=True)
-        return pa.schema(
-            field.with_type(stored_type(field.type, codec) if self.packed else field.type)
-            .with_nullable(self.packed or field.nullable)
-            .with_metadata({_CODEC: codec})
-            for field, codec in pairs
-        )
-
-    @cached_property
-    def loose(self) -> tuple[int, ...]:
-        """The columns whose values have no fixed width: these have offsets to get lost by."""
-        return tuple(i for i, type_ in enumerate(self.schema.types) if not is_fixed(type_))
-
-    @cached_property
-    def has_dictionaries(self) -> bool:
-        return any("dictionary<" in str(type_) for type_ in self.schema.types)
-
-    @cached_property
-    def compression(self) -> str | None:
-        """The IPC compression of the file's buffers."""
-        return None if self.packed or self.codecs[0] == "plain" else self.codecs[0]
-
-    @cached_property
-    def positions(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.schema.names)}
-
-
-@lru_cache(maxsize=256)
-def _plan(schema_bytes: bytes, codecs: tuple[str, ...]) -> _Plan:
-    schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
-    for type_ in schema.types:
-        type_text(type_)  # raises SchemaError for one that is not on the closed list
-    return _Plan(schema, schema_bytes, codecs)
-
-
-@lru_cache(maxsize=256)
-def _plan_to_write(schema_bytes: bytes, codecs: str | tuple[tuple[str, str], ...]) -> _Plan:
-    """The plan for the schema of a frame, whose metadata are no part of a segment."""
-    schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
-    schema = pa.schema([field.remove_metadata() for field in schema])
-    if not schema.names or len(set(schema.names)) < len(schema.names):
-        raise SchemaError(f"expected columns with distinct names, found {schema.names}")
-    chosen = resolve(codecs if isinstance(codecs, str) else dict(codecs), schema)
-    return _plan(schema.serialize().to_pybytes(), chosen)
-
-
-def encode(
-    table: pa.Table,
-    codecs: Mapping[str, str] | str,
-    *,
-    keys: Sequence[str] = (),
-    batch_rows: int | None = None,
-) -> Encoded:
-    """The rows of `table` as a segment.
-
-    `codecs`: one of `plain`, `lz4`, `zstd`, `pco`, or `packed` (`pco` where the type allows,
-    else `zstd`) for all columns, or one per column by name, unnamed ones being `plain`.
-    `keys`: the columns that rows are sorted by; the first key of each batch is kept at hand.
-    `batch_rows`: rows per batch, a multiple of 16,384 up to 65,536. Metadata are not kept.
-
-    Raises `FormatError` for an unknown codec; `SchemaError` for a type that cannot be stored, or
-    not with its codec; `FrameError` for values that Arrow itself calls invalid; `InputError` for
-    other arguments that cannot be used.
-
-    >>> table = pa.table({"time": [1, 2, 3], "value": [0.5, 0.25, None]})
-    >>> plain, packed = encode(table, "plain"), encode(table, "packed")
-    >>> plain.name == packed.name, open_segment(packed.data).table() == table
-    (True, True)
-    """
-    chosen = codecs if isinstance(codecs, str) else tuple(sorted(codecs.items()))
-    plan = _plan_to_write(table.schema.serialize().to_pybytes(), chosen)
-    positions = [_position(plan, key) for key in keys]
-    size = _batch_rows(table, plan, batch_rows)
-    batches = _cut(table, plan, size)
-    digests, stored = _store(batches, plan)
-    name = rows_digest(plan.schema, table.num_rows, digests)
-    firsts = b"" if len(batches) < 2 or not keys else _first_keys(batches, positions)
-    head = _HEAD.pack(
-        _VERSION,
-        plan.packed,
-        size,
-        table.num_rows,
-        len(plan.codecs),
-        len(positions),
-        len(plan.schema_bytes),
-        len(firsts),
-    )
-    numbers = bytes(CODECS.index(codec) for codec in plan.codecs)
-    places = np.array(positions, "<u2").tobytes()
-    footer = b"".join((head, numbers, places, plan.schema_bytes, firsts, *digests))
-    return Encoded(name, table.num_rows, _write(stored, plan, footer + xxh3_64_digest(footer)))
-
-
-def recode(data: pa.Buffer, codecs: Mapping[str, str] | str) -> Encoded:
-    """The same rows, verified, in another encoding and under the same name.
-
-    Raises `DamagedError` where the rows of `data` are not what its digests say, and as `encode`.
-
-    >>> small = recode(encode(pa.table({"time": range(1000)}), "plain").data, "packed")
-    >>> open_segment(small.data).codecs
-    {'time': 'pco'}
-    """
-    segment = open_segment(data)
-    encoded = encode(segment.table(), codecs, keys=segment.keys)
-    if encoded.name != segment.name:
-        segment.check()
-        raise DamagedError(f"the rows of segment {segment.name} are those of {encoded.name}")
-    return encoded
-
-
-def _position(plan: _Plan, column: str) -> int:
-    position = plan.positions.get(column)
-    if position is None:
-        raise NotFoundError(f"no column {column!r}: the columns are {plan.schema.names}")
-    return position
-
-
-def _batch_rows(table: pa.Table, plan: _Plan, wanted: int | None) -> int:
-    if wanted is not None:
-        if not 0 < wanted <= MAX_BATCH_ROWS or wanted % BLOCK:
-            raise InputError(
-                f"batch_rows is {wanted}: expected a multiple of {BLOCK} up to {MAX_BATCH_ROWS}"
-            )
-        return wanted
-    size = _PACKED_BATCH_ROWS if plan.packed else MAX_BATCH_ROWS
-    if plan.loose and table.num_rows > BLOCK:
-        row = table.nbytes / table.num_rows
-        while size > BLOCK and size * row > _BATCH_BYTES:
-            size //= 2
-    return size
-
-
-def _cut(table: pa.Table, plan: _Plan, size: int) -> list[pa.RecordBatch]:
-    """Batches of `size` rows, copied only where the chunks of `table` lie across."""
-    if plan.has_dictionaries:  # a file has one dictionary per column
-        table = table.combine_chunks()
-    if not table.num_rows:
-        return []
-    pieces = [table.slice(i, size) for i in range(0, table.num_rows, size)]
-    return [_one_batch(piece, plan) for piece in pieces]
-
-
-def _one_batch(piece: pa.Table, plan: _Plan) -> pa.RecordBatch:
-    if plan.loose and piece.nbytes > MAX_BATCH_BYTES:
-        raise InputError(
-            f"{piece.num_rows} rows take {piece.nbytes} bytes, more than the {MAX_BATCH_BYTES} "
-            f"that a batch may have: write fewer than {BLOCK} rows at once"
-        )
-    batches = piece.to_batches()
-    batch = batches[0] if len(batches) == 1 else piece.combine_chunks().to_batches()[0]
-    for i in plan.loose:
-        try:
-            batch.column(i).validate(full=True)
-        except pa.ArrowInvalid as error:
-            column = plan.schema.names[i]
-            raise FrameError(f"column {column!r} holds invalid values: {error}") from error
-    return batch
-
-
-def _store(batches: list[pa.RecordBatch], plan: _Plan) -> tuple[list[bytes], list[pa.RecordBatch]]:
-    """The block digests of all batches, and the batches as the IPC file is to hold them."""
-    if not plan.packed:
-        return [digest for batch in batches for digest in block_digests(batch)], batches
-
-    def store(batch: pa.RecordBatch) -> tuple[list[bytes], pa.RecordBatch]:
-        pairs = zip(batch.columns, plan.codecs, strict=True)
-        columns = [encode_column(column, codec) for column, codec in pairs]
-        stored = pa.RecordBatch.from_arrays(columns, schema=plan.ipc_schema)
-        return block_digests(batch), stored
-
-    done = _map(store, batches)
-    return [digest for digests, _ in done for digest in digests], [batch for _, batch in done]
-
-
-def _first_keys(batches: list[pa.RecordBatch], positions: list[int]) -> bytes:
-    rows = [batch.slice(0, 1).select(positions) for batch in batches]
-    keys = pa.Table.from_batches(rows).combine_chunks()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, keys.schema.remove_metadata()) as writer:
-        writer.write_table(keys)
-    return bytes(sink.getvalue())
-
-
-def _write(batches: list[pa.RecordBatch], plan: _Plan, footer: bytes) -> tuple[pa.Buffer, ...]:
-    metadata = {_FOOTER: b64encode(footer)}
-    options = pa.ipc.IpcWriteOptions(compression=plan.compression)
-    sink = _Pieces()
-    with pa.ipc.new_file(
-        pa.PythonFile(sink, "w"), plan.ipc_schema, options=options, metadata=metadata
-    ) as file:
-        for batch in batches:
-            file.write_batch(batch)
-    return sink.pieces()
-
-
-class _Pieces:
-    """A file in memory that keeps buffers as they are, and not a copy of them."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._size = 0
-        self._written: list[pa.Buffer | bytes] = []
-
-    def write(self, data: pa.Buffer | bytes) -> int:
-        self._written.append(data)
-        self._size += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._size
-
-    def flush(self) -> None:
-        """There is nowhere else to bring it."""
-
-    def pieces(self) -> tuple[pa.Buffer, ...]:
-        """What was written; what is small is joined."""
-        if self._size <= _SMALL:
-            return (pa.py_buffer(b"".join(self._written)),)
-        pieces: list[pa.Buffer] = []
-        for small, run in groupby(self._written, lambda data: len(data) <= _SMALL):
-            found = [*run]
-            pieces.extend(map(pa.py_buffer, [b"".join(found)] if small else found))
-        return tuple(pieces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,7 +87,7 @@ class Segment:
     keys: tuple[str, ...]
     """The columns that rows are sorted by, as given to `encode`."""
     verify: bool
-    _plan: _Plan = field(repr=False)
+    _plan: Plan = field(repr=False)
     _reader: pa.ipc.RecordBatchFileReader = field(repr=False)
     _data: pa.Buffer = field(repr=False)
     _digests: bytes = field(repr=False)
@@ -478,7 +165,7 @@ class Segment:
     def _positions(self, columns: Sequence[str] | None) -> list[int]:
         if columns is None:
             return list(range(len(self._plan.codecs)))
-        return [_position(self._plan, column) for column in columns]
+        return [self._plan.position(column) for column in columns]
 
     def _schema_of(self, positions: list[int]) -> pa.Schema:
         if positions == list(range(len(self._plan.codecs))):
@@ -601,8 +288,8 @@ class Segment:
     def _compare(self, digests: Sequence[bytes], i: int, j: int) -> None:
         first, width = i * self.batch_rows // BLOCK, len(self._plan.codecs)
         for block, found in enumerate(digests, first):
-            start = (block * width + j) * _DIGEST
-            if found != self._digests[start : start + _DIGEST]:
+            start = (block * width + j) * DIGEST_BYTES
+            if found != self._digests[start : start + DIGEST_BYTES]:
                 raise DamagedError(f"block {block} of column {self.schema.names[j]!r} is damaged")
 
     def _read_first_keys(self) -> pa.RecordBatch:
@@ -707,7 +394,7 @@ def read(parts: Iterable[Rows]) -> list[pa.RecordBatch]:
     if shared:
         _give_room(shared)
         count = sum(len(run.batches) for run in shared)
-        _work(lambda step: step[0].segment._decode_into(*step), _steps(shared), count)
+        share(lambda step: step[0].segment._decode_into(*step), _steps(shared), count)
     return [batch for run, start, stop in wanted for batch in run.found(start, stop)]
 
 
@@ -744,6 +431,7 @@ def open_segment(
     batch, or in a packed segment a column of one, may be decompressed to. Raises `DamagedError`
     for bytes that are no segment or not of this name, `FormatError` for a later version's.
 
+    >>> from lakota.encoding import encode
     >>> encoded = encode(pa.table({"time": range(20_000)}), "packed", keys=["time"])
     >>> segment = open_segment(encoded.data, encoded.name)
     >>> segment.num_rows, segment.offsets.tolist(), segment.first_keys["time"].to_pylist()
@@ -759,51 +447,14 @@ def open_segment(
 def _open(data: pa.Buffer, name: Digest | None, verify: bool, most: int) -> Segment:
     # Without threads of its own: batches are decoded by ours, where there are many.
     reader = pa.ipc.open_file(data, options=_ALONE)
-    footer = _footer(reader.metadata)
-    version, packed, size, rows, width, num_keys, schema_len, firsts_len = _HEAD.unpack_from(footer)
-    if version != _VERSION or packed > 1:
-        raise FormatError(
-            f"a segment of format {version}, layout {packed}: this release reads format {_VERSION}"
-        )
-    parts = _split(footer, _HEAD.size, (width, 2 * num_keys, schema_len, firsts_len))
-    numbers, places, schema, firsts, digests = parts
-    if not numbers or max(numbers) >= len(CODECS):
-        raise FormatError(f"a codec unknown to this release, which has {', '.join(CODECS)}")
-    plan = _plan(schema, tuple(CODECS[number] for number in numbers))
-    if plan.packed != packed or not 0 < size <= MAX_BATCH_ROWS or size % BLOCK:
-        raise DamagedError("a footer that contradicts itself")
-    if len(digests) != -(-rows // BLOCK) * width * _DIGEST:
-        raise DamagedError(f"{len(digests)} bytes of digests for {rows} rows")
+    plan, size, rows, places, firsts, digests = Footer.unseal(reader.metadata)
     if reader.num_record_batches != -(-rows // size):
         raise DamagedError(f"{reader.num_record_batches} batches for {rows} rows")
     if not reader.schema.equals(plan.ipc_schema):
         raise DamagedError("a schema that is not that of the footer")
     found = name if name and not verify else rows_digest(plan.schema, rows, [digests])
-    keys = tuple(plan.schema.names[i] for i in np.frombuffer(places, "<u2").tolist())
+    keys = tuple(plan.schema.names[i] for i in places)
     return Segment(found, rows, size, keys, verify, plan, reader, data, digests, firsts, most)
-
-
-def _footer(metadata: Mapping[bytes, bytes] | None) -> bytes:
-    """The footer blob, of which the checksum is right and cut off."""
-    encoded = (metadata or {}).get(_FOOTER.encode())
-    if encoded is None:
-        raise DamagedError("an Arrow file, but without the footer of a segment")
-    footer = b64decode(encoded, validate=True)
-    body, checksum = footer[:-8], footer[-8:]
-    if len(body) < _HEAD.size or xxh3_64_digest(body) != checksum:
-        raise DamagedError("a footer that does not match its checksum")
-    return body
-
-
-def _split(data: bytes, start: int, sizes: Iterable[int]) -> list[bytes]:
-    """Pieces of `data` of these sizes, and the rest."""
-    pieces = []
-    for size in sizes:
-        pieces.append(data[start : start + size])
-        start += size
-    if start > len(data):
-        raise DamagedError("a footer that is too short")
-    return [*pieces, data[start:]]
 
 
 def _refuse_bomb(message: tuple[memoryview, memoryview], limit: int) -> None:
@@ -845,50 +496,3 @@ def _damaged(what: str, error: Exception) -> LakotaError:
 
 _recent: dict[int, tuple[Segment, int, pa.Array]] = {}
 """The column last decoded for each position: who has searched the keys of a batch reads it next."""
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _map(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
-    """`function` of each item, by several threads."""
-    found: dict[int, _R] = {}
-
-    def act(at: int) -> None:
-        found[at] = function(items[at])
-
-    _work(act, iter(range(len(items))), len(items))
-    return [found[at] for at in range(len(items))]
-
-
-def _work(act: Callable[[_T], None], items: Iterator[_T], count: int) -> None:
-    """`act` on each of `count` items; on four or more by several threads, of which this is one.
-    The first error ends it, and is raised once nothing of it goes on any more."""
-    lock, failed = threading.Lock(), threading.Event()
-
-    def work() -> None:
-        try:
-            while not failed.is_set():
-                with lock:
-                    item = next(items, None)
-                if item is None:
-                    return
-                act(item)
-        except BaseException:
-            failed.set()
-            raise
-
-    workers = min(os.cpu_count() or 1, count // 2)
-    others = [_pool().submit(work) for _ in range(workers - 1)]
-    try:
-        work()
-    finally:
-        running = [other for other in others if not other.cancel()]
-        wait(running)
-    for other in running:
-        other.result()
-
-
-def _pool() -> ThreadPoolExecutor:
-    pid = os.getpid()  # the threads of a parent do not exist in a forked child
-    workers = os.cpu_count() or 1
-    return _pools.get(pid) or _pools.setdefault(pid, ThreadPoolExecutor(workers, "lakota-codec"))

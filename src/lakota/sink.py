@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from .bounds import key_cuts
 from .digest import BLOCK, Digest
+from .encoding import encode
 from .errors import FrameError
 from .interval import Cut, Interval
 from .layout import SEGMENT_ROWS, key_ends
-from .segment import encode
 from .site import Site
 from .transaction import WORKERS
 from .writes import Stored, Write

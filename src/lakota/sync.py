@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .changelog import KEEP, LOOSE, PHI, Child, Edge, History, root_of, stamp_of
 from .codecs import resolve
 from .digest import Digest
+from .encoding import recode
 from .errors import ObjectMissingError
 from .evolution import check_stored
 from .extent import NOWHERE
@@ -22,7 +23,6 @@ from .manifest import EMPTY, Manifest, news
 from .objects import MissingObjectError, Objects, segment_name
 from .page import Loader, Page
 from .progress import Progress, counted
-from .segment import recode
 from .site import Site
 from .store.base import Content
 

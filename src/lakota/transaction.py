@@ -24,6 +24,7 @@ import xxhash
 from . import compact
 from .changelog import PHI, Child, Revision, make_child, stamp_of
 from .digest import Digest
+from .encoding import Encoded, encode
 from .errors import DamagedError, InputError, StoreError
 from .extent import NOWHERE, REPLACE, TRIM_HI, Extent, Extents
 from .interval import EVERYTHING, HIGH, Cut, Interval
@@ -31,7 +32,6 @@ from .layout import Draft, Piece, Pieces, drafts, place
 from .manifest import EMPTY, Manifest, apply_all
 from .overlay import plan, rows
 from .region import schema_of
-from .segment import Encoded, encode
 from .site import Joined, Site
 from .store.base import Content
 from .writes import Load, Write, in_pieces
@@ -183,7 +183,7 @@ def publish(
     """Make a state visible whose pages are stored."""
     # Writers at once, of whom there are as many as parents or more, would all tidy up the same, and
     # all but one in vain: so few of them do, and the digest is the lot.
-    if site.archives and int(root[:8], 16) % max(len(parents) ** 2, 1) == 0:
+    if site.archives and int(root[:8], 16) % max(len(parents), 1) == 0:
         with suppress(StoreError, DamagedError):  # what is not tidied now will be by a later commit
             site.changelog.tidy()
     return site.changelog.commit(parents or [PHI], make_child(stamp, root), document)

@@ -13,9 +13,10 @@ import xxhash
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ..digest import Digest
+from ..encoding import recode
 from ..errors import DamagedError, FormatError, InputError, LakotaError, StoreError
 from ..objects import digest_of
-from ..segment import open_segment, recode
+from ..segment import open_segment
 from ..store.base import ReplacedError, Store, Tail, check_folder, check_name
 from ..store.http import ACCEPT_HEADER
 from .admission import Kind, kind_of
