@@ -309,6 +309,13 @@ def test_a_repo_that_is_not_there_is_not_made_by_reading(folder: Path) -> None:
     assert not (folder / "nowhere").exists()
 
 
+def test_errors_name_what_the_user_named(folder: Path) -> None:
+    ran = call("read", "weather/Oslo", "-O", "nowhere/rows.csv")
+    assert (ran.code, ran.err) == (3, "lakota: nowhere/rows.csv: No such file or directory\n")
+    ran = call("create", "weather", "n int*")
+    assert ran.code == 2 and "--if-not-exists takes it" in ran.err
+
+
 # ---- Labels
 
 

@@ -507,3 +507,26 @@ def test_looking_for_what_is_not_there_never_gives_none() -> None:
     assert "d" not in repo and "c" in repo
     assert not clct.series("not yet") and len(clct.series("not yet").df()) == 0
     assert "not yet" not in clct
+    repo.delete("c")
+    with pytest.raises(NotFoundError, match="the collection 'c' is not here any more"):
+        clct.series("not yet").df()
+
+
+def test_a_path_without_a_repo_is_not_pulled_from(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo")
+    for words in ([], ["c"]):
+        with pytest.raises(NotFoundError, match=r"no repo in LocalStore\('.*/nowhere'"):
+            repo.pull(tmp_path / "nowhere", *words)
+    assert list(tmp_path.iterdir()) == []
+    empty = Repo(tmp_path / "empty")
+    repo.pull(empty)  # a handle is meant, be there something in it or not
+    empty.init()
+    repo.pull(tmp_path / "empty")
+    assert repo.ls() == []
+
+
+def test_what_is_none_is_neither_pulled_from_nor_pushed_to() -> None:
+    nothing: Any = None
+    for copy in (Repo().pull, Repo().push):
+        with pytest.raises(InputError, match="remote is None: expected a Repo"):
+            copy(nothing)

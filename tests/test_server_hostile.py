@@ -678,6 +678,11 @@ def test_nothing_of_the_package_unpickles() -> None:
 def test_clients_hear_why_they_are_refused(server: Server) -> None:
     with pytest.raises(StoreError, match="wants a token: set LAKOTA_TOKEN"):
         Repo(f"{server.url}/r")
+    with pytest.raises(StoreError, match="does not know this token: set LAKOTA_TOKEN"):
+        Repo(f"{server.url}/r", storage_options={"token": "another"})
+    root = Repo(server.url, storage_options={"token": server.tokens["write"]})
+    with pytest.raises(NotFoundError, match="each repo here is at /<name>"):
+        root.create_collection(SCHEMA, "new")
     with pytest.raises(StoreError, match="has not the scope write for the repo 'r'"):
         Repo(server.store("r", "read")).create_collection(SCHEMA, "new")
     ahead = Clock(now=lambda: time.time_ns() + 30 * 86_400 * 10**9)

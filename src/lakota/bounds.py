@@ -32,7 +32,7 @@ LONG = 1e18
 def check_label(label: object) -> str:
     """A label is any string that is not blank, at most 4,096 bytes of UTF-8. It is kept exactly."""
     if not isinstance(label, str):
-        raise LabelError(f"label {label!r} is a {type(label).__name__}: expected a str")
+        raise LabelError(f"label {label!r}: expected a str, found {type(label).__name__}")
     try:
         size = len(label.encode())
     except UnicodeEncodeError:

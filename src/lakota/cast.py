@@ -192,7 +192,10 @@ def _from_arrow(frame: Any) -> pa.Table:
         if hasattr(frame, "__arrow_c_array__"):
             return pa.Table.from_batches([pa.record_batch(frame)])
     except (pa.ArrowException, TypeError, ValueError) as err:
-        raise FrameError(f"cannot read {type(frame).__name__} as a table: {_line(err)}") from err
+        raise FrameError(
+            f"cannot read {type(frame).__name__} as a table: {_line(err)}; expected a frame or a "
+            "dict of columns"
+        ) from err
     hint = "; pass a dict of lists instead of a list of rows" if isinstance(frame, list) else ""
     raise FrameError(
         f"expected a frame (Polars, Arrow, pandas, DuckDB) or a dict of columns, "

@@ -163,6 +163,9 @@ class Changelog:
         self._mark: Hashable | None = None
         self._mark_seen = self._listed = 0.0
 
+    def __repr__(self) -> str:
+        return f"<Changelog {self.folder.removeprefix('changelog/')}>"
+
     def writing(self) -> threading.RLock:
         """Held by a commit: the threads of one process take turns, whatever handles they use, so
         that they see each other's writes and do not diverge. Correctness does not need it."""

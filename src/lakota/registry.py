@@ -113,10 +113,10 @@ class Registry:
         deleted."""
         if fresh:
             self._load()
-        if collection_id in self._deleted or collection_id not in self._known:
-            raise NotFoundError(
-                f"the collection of id {collection_id} is not here any more: it was deleted"
-            )
+        gone = self._deleted.get(collection_id)
+        if gone is not None or collection_id not in self._known:
+            name = f"of id {collection_id}" if gone is None else repr(gone.label)
+            raise NotFoundError(f"the collection {name} is not here any more: it was deleted")
         found = self._schemas.get(collection_id)
         if found is None:
             base = Schema.loads(self._known[collection_id].schema)

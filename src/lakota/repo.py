@@ -257,11 +257,14 @@ class Repo:
         how many things are done, of how many (or None), and what they are. Merges nothing: where
         both sides wrote, there are two heads then, and `merge()` joins them. Collections that
         were deleted on either side stay deleted. Raises `SchemaError` if both sides have a
-        collection with different schemas, and `NotFoundError`; then nothing was changed.
+        collection with different schemas, and `NotFoundError` if there is no such collection, or
+        no repo where a path or URI says; then nothing was changed.
         """
         check_progress(progress)
-        source = remote if isinstance(remote, Repo) else Repo(remote)
+        source = _opened(remote)
         entries = source._registry.live()
+        if not entries and source is not remote and not source.exists():
+            raise NotFoundError(f"there is no repo in {source.store!r}: nothing to pull")
         chosen = {label: source._entry(label) for label in labels} if labels else entries
         deleted = self._registry.deleted()
         chosen = {label: e for label, e in chosen.items() if e.id not in deleted}
@@ -294,8 +297,7 @@ class Repo:
         progress: Progress | None = None,
     ) -> None:
         """`remote.pull(self)`."""
-        target = remote if isinstance(remote, Repo) else Repo(remote)
-        target.pull(self, *labels, shallow=shallow, progress=progress)
+        _opened(remote).pull(self, *labels, shallow=shallow, progress=progress)
 
     def bundle(
         self,
@@ -588,6 +590,13 @@ class Repo:
                 f"no collection {label!r}; there is: {', '.join(map(repr, live)) or 'none'}"
             )
         return live[label]
+
+
+def _opened(remote: Repo | Uri) -> Repo:
+    """A repo that another one is copied from or to. Memory that nobody else has is none."""
+    if remote is None:
+        raise InputError("remote is None: expected a Repo, a path or a URI")
+    return remote if isinstance(remote, Repo) else Repo(remote)
 
 
 def _names_file(path: str) -> bool:

@@ -210,7 +210,7 @@ def check_about(author: object, message: object) -> None:
         if name == "author" and text is None:
             continue
         if not isinstance(text, str):
-            raise InputError(f"{name}={text!r} is a {type(text).__name__}: expected a str")
+            raise InputError(f"{name}={text!r}: expected a str, found {type(text).__name__}")
         if any("\ud800" <= char <= "\udfff" for char in text):
             raise InputError(f"{name}={text!r} is not valid Unicode: it has lone surrogates")
 

@@ -10,7 +10,7 @@ import typer
 
 import lakota
 
-from ..errors import InputError, LakotaError, NotFoundError
+from ..errors import AlreadyExistsError, InputError, LakotaError, NotFoundError
 from . import labels
 from .options import (
     AsOf,
@@ -94,7 +94,12 @@ def create(
     else:
         text = dict(_column(column) for column in columns or ())
         made = Schema.kv(text) if kv else Schema(text)
-    shell.place.create_collection(made, label, raise_if_exists=not exist_ok)
+    try:
+        shell.place.create_collection(made, label, raise_if_exists=not exist_ok)
+    except AlreadyExistsError:
+        raise AlreadyExistsError(
+            f"collection {label!r} exists: choose another label; --if-not-exists takes it as it is"
+        ) from None
     shell.done(f"created {label}", collection=label)
 
 

@@ -246,12 +246,20 @@ def write(tables: Iterable[pa.Table], schema: pa.Schema, format: str, path: str 
         return
     beside = f"{path}.part-{os.getpid()}"
     try:
-        with open(beside, "wb") as file:
+        with _created(beside, path) as file:
             _pour(tables, schema, format, file)
         os.replace(beside, path)
     finally:
         if os.path.exists(beside):
             os.remove(beside)
+
+
+def _created(beside: str, path: str) -> IO[bytes]:
+    """A new file; what is wrong with its folder is said of `path`, the name that the user knows."""
+    try:
+        return open(beside, "wb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _pour(tables: Iterable[pa.Table], schema: pa.Schema, format: str, file: IO[bytes]) -> None:

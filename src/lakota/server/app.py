@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -233,14 +234,19 @@ def make_app(
         questions.shutdown(wait=True, cancel_futures=True)
 
     router = Router(
-        [*_routes(service)], redirect_slashes=False, default=_not_found, lifespan=lifespan
+        [*_routes(service)],
+        redirect_slashes=False,
+        default=partial(
+            _not_found, "" if service.places.single else ": each repo here is at /<name>"
+        ),
+        lifespan=lifespan,
     )
     return Gate(router, limits, service.metrics, service.told)
 
 
-async def _not_found(scope: Asgi, receive: Receive, send: Send) -> None:
+async def _not_found(hint: str, scope: Asgi, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
-        raise Refused(404, f"there is nothing at {scope['path']}", kind="NotFoundError")
+        raise Refused(404, f"there is nothing at {scope['path']}{hint}", kind="NotFoundError")
 
 
 def _routes(service: Service) -> list[Route]:

@@ -300,11 +300,16 @@ class HttpStore(Store):
         if answer.status < 300:
             return answer.data
         if answer.status == 401:
-            raise StoreError(
-                f"{self.url} wants a token: set {TOKEN}, or open the repo with "
-                "storage_options={'token': ...}"
-            )
+            raise StoreError(f"{self.url} {self._unknown()}")
         raise _said(answer, self.url)
+
+    def _unknown(self) -> str:
+        """What is wrong with the token or the password that was sent, or was not."""
+        given = self._headers.get("Authorization", "")
+        if given.startswith("Basic "):
+            return "does not know the user and the password of the URL"
+        wrong = "does not know this token" if given else "wants a token"
+        return f"{wrong}: set {TOKEN}, or open the repo with storage_options={{'token': ...}}"
 
     def _connections(self) -> urllib3.PoolManager:
         """Connections of this process: a forked child has none of its parent's."""
