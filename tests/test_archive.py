@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakota import Repo, Schema
+from lakota import Repo, Schema, archive
 from lakota.archive import Archive, Record, archive_digest, encode_archive
 from lakota.changelog import Changelog, _bare
 from lakota.digest import Digest
 from lakota.errors import DamagedError, ObjectMissingError
 from lakota.history import PHI, Child, Edge, History, make_child
+from lakota.segment import encode
 from lakota.store import CountingStore
 from lakota.store.base import Content, Store
 from lakota.store.local import LocalStore
@@ -230,6 +231,23 @@ def test_a_damaged_archive_is_named(store: Store) -> None:
             assert str(archive_digest(name)) in str(error)
         else:
             assert [doc["message"] for doc in found] == [e[1][:16] for e in chain(100)]
+
+
+@pytest.mark.parametrize("column", ["parent", "child", "document", "arrived"])
+def test_an_archive_that_leaves_something_unsaid_is_damaged(store: Store, column: str) -> None:
+    """Its digest is right, so only what it says can tell."""
+    edges = chain(2)
+    rows = [{"parent": p, "child": c, "document": "{}", "arrived": 1} for p, c in edges]
+    rows[1][column] = None
+    made = encode(pa.Table.from_pylist(rows, schema=archive._SCHEMA), "plain")
+    changelog = Changelog(store, ID)
+    store.put(f"{changelog.folder}/packed.{made.name}.00000000", made.data)
+    with pytest.raises(DamagedError, match=made.name):
+        changelog.history()
+        changelog.read(edges[1])
+        changelog.ages()
+    with pytest.raises(DamagedError, match=made.name):
+        Archive(made.name, made.data).check()
 
 
 def test_a_damaged_revision_stays_where_it_is_and_stops_nobody(tmp_path: Path) -> None:

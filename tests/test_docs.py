@@ -224,7 +224,6 @@ UNSAID = {
     "schema": {
         "check_select",
         "key",
-        "physical",
         "arrow",
         "sources",
         "stored",

@@ -121,8 +121,13 @@ class Archive:
 
     @cached_property
     def arrived(self) -> dict[Edge, int]:
-        """When each revision came into this store."""
-        return dict(zip(self._order, self._column("arrived", 0, len(self)), strict=True))
+        """When each revision came into this store. Raises `DamagedError`."""
+        moments = self._column("arrived", 0, len(self))
+        if None in moments:
+            raise DamagedError(
+                f"archive {self._segment.name} does not say when each of its revisions came"
+            )
+        return dict(zip(self._order, moments, strict=True))
 
     def records(self) -> dict[Edge, Record]:
         """All of it."""
@@ -144,6 +149,8 @@ class Archive:
 
 def _sorted_edges(digest: Digest, segment: Segment) -> list[Edge]:
     columns = segment.table(["parent", "child"]).columns
+    if any(column.null_count for column in columns):
+        raise DamagedError(f"archive {digest} has a revision of no name")
     parents, children = (column.to_pylist() for column in columns)
     for names in (parents, children):
         # One look at all of them; where something is wrong, one at each.

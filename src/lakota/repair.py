@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -110,29 +111,28 @@ def _mend_revisions(objects: Objects, name: str, sources: Sequence[Source]) -> I
         parent, child = map(Child, parts[2].split("."))
         yield from _first(name, sources, partial(_copy_revision, changelog, (parent, child)))
         return
-    for path, archive in _found(changelog).damaged.items():
-        whole = list(_first(path, sources, partial(_copy_archive, changelog, path)))
+    for file, archive in _found(changelog).damaged.items():
+        whole = list(_first(file.path, sources, partial(_copy_archive, changelog, file)))
         if whole:
             yield from whole
         elif archive is not None:
-            yield from _restore_documents(changelog, path, archive, sources)
+            yield from _restore_documents(changelog, file, archive, sources)
         else:
-            yield from _restore_history(objects, changelog, path, sources)
+            yield from _restore_history(objects, changelog, file, sources)
 
 
 def _copy_revision(changelog: Changelog, edge: Edge, source: Source) -> None:
     changelog.write({edge: _log(changelog, source).read(edge)})
 
 
-def _copy_archive(changelog: Changelog, path: str, source: Source) -> None:
+def _copy_archive(changelog: Changelog, file: _File, source: Source) -> None:
     """Of a copy of the files, or a cache; a replica has archives of its own."""
-    digest = _digest(path)
-    data = _verified(source.store, path, lambda data: Archive(digest, data).check())
-    changelog.store.put(path, data)
+    data = _verified(source.store, file.path, lambda data: Archive(file.digest, data).check())
+    changelog.store.put(file.path, data)
 
 
 def _restore_documents(
-    changelog: Changelog, path: str, archive: Archive, sources: Sequence[Source]
+    changelog: Changelog, file: _File, archive: Archive, sources: Sequence[Source]
 ) -> Iterator[Problem]:
     """Of an archive whose revisions can be told, but not all that they say."""
     logs = [_log(changelog, source) for source in sources]
@@ -148,12 +148,12 @@ def _restore_documents(
         if document is None:
             return
         documents[edge] = document
-    _replace(changelog, path, documents)
-    yield Problem(path, f"its revisions restored from {', '.join(given) or 'itself'}")
+    _replace(changelog, file, documents)
+    yield Problem(file.path, f"its revisions restored from {', '.join(given) or 'itself'}")
 
 
 def _restore_history(
-    objects: Objects, changelog: Changelog, path: str, sources: Sequence[Source]
+    objects: Objects, changelog: Changelog, file: _File, sources: Sequence[Source]
 ) -> Iterator[Problem]:
     """Of an archive whose revisions nobody can tell: what lies between those that can be told."""
     for source in sources:
@@ -161,9 +161,11 @@ def _restore_history(
         with suppress(*_ERRORS):
             documents = _between(objects, changelog, source)
         if documents is not None:
-            kept = _set_aside(changelog, path, documents)
+            kept = _set_aside(changelog, file, documents)
             what = f"its revisions restored from {source.store!r}"
-            yield Problem(path, f"{what}; kept as {kept}, as nobody can tell all that was in it")
+            yield Problem(
+                file.path, f"{what}; kept as {kept}, as nobody can tell all that was in it"
+            )
             return
 
 
@@ -206,6 +208,14 @@ def _wanted(here: History, both: History, trimmed: int, state: _State) -> set[Ed
     return wanted
 
 
+class _File(NamedTuple):
+    """The file of an archive."""
+
+    path: str
+    digest: Digest
+    """The one in its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """The folder of a changelog, as far as it can be read."""
@@ -214,8 +224,8 @@ class _Found:
     """The revisions that have files of their own."""
     edges: frozenset[Edge]
     """Those, and the revisions of archives that can be told."""
-    damaged: Mapping[str, Archive | None]
-    """Archives by their paths; None for those whose revisions nobody can tell."""
+    damaged: Mapping[_File, Archive | None]
+    """Archives by their files; None for those whose revisions nobody can tell."""
     trimmed: int
 
 
@@ -223,50 +233,51 @@ def _found(changelog: Changelog) -> _Found:
     names = changelog.store.names(changelog.folder)
     own = frozenset(edges_in(names))
     edges = set(own)
-    damaged: dict[str, Archive | None] = {}
+    damaged: dict[_File, Archive | None] = {}
     for name in names:
-        if archive_digest(name) is not None:
-            path = f"{changelog.folder}/{name}"
-            archive, whole = _open(changelog, path)
+        digest = archive_digest(name)
+        if digest is not None:
+            file = _File(f"{changelog.folder}/{name}", digest)
+            archive, whole = _open(changelog, file)
             edges.update(archive.edges if archive is not None else ())
             if not whole:
-                damaged[path] = archive
+                damaged[file] = archive
     return _Found(own, frozenset(edges), damaged, trimmed_in(names))
 
 
-def _open(changelog: Changelog, path: str) -> tuple[Archive | None, bool]:
+def _open(changelog: Changelog, file: _File) -> tuple[Archive | None, bool]:
     """An archive, if its revisions can be told, and whether it is whole."""
     archive = None
     try:
-        archive = Archive(_digest(path), changelog.store.get(path))
+        archive = Archive(file.digest, changelog.store.get(file.path))
         archive.check()
     except _LOST:
         return archive, False
     return archive, True
 
 
-def _replace(changelog: Changelog, path: str, documents: Mapping[Edge, Document]) -> None:
+def _replace(changelog: Changelog, file: _File, documents: Mapping[Edge, Document]) -> None:
     """Write the revisions of a damaged archive, and delete it."""
-    _confirm(changelog, path)
+    _confirm(changelog, file)
     if documents:
         changelog.archive(documents)
-    _confirm(changelog, path)
-    changelog.store.delete([path])
+    _confirm(changelog, file)
+    changelog.store.delete([file.path])
 
 
-def _set_aside(changelog: Changelog, path: str, documents: Mapping[Edge, Document]) -> str:
+def _set_aside(changelog: Changelog, file: _File, documents: Mapping[Edge, Document]) -> str:
     """Write revisions in place of a damaged archive, which gets a name that is none of ours."""
-    kept = path.replace("/packed.", "/damaged.")
-    _confirm(changelog, path)
+    kept = file.path.replace("/packed.", "/damaged.")
+    _confirm(changelog, file)
     with suppress(ObjectMissingError):
-        changelog.store.put(kept, changelog.store.get(path))
-    _replace(changelog, path, documents)
+        changelog.store.put(kept, changelog.store.get(file.path))
+    _replace(changelog, file, documents)
     return kept
 
 
-def _confirm(changelog: Changelog, path: str) -> None:
-    if _open(changelog, path)[1]:
-        raise _fickle(path)
+def _confirm(changelog: Changelog, file: _File) -> None:
+    if _open(changelog, file)[1]:
+        raise _fickle(file.path)
 
 
 def _fickle(name: str) -> StoreError:
@@ -274,12 +285,6 @@ def _fickle(name: str) -> StoreError:
         f"{name} was damaged or missing when it was first read, and is whole now: the store cannot "
         "be relied upon; it was left as it is: check again"
     )
-
-
-def _digest(path: str) -> Digest:
-    digest = archive_digest(path.rpartition("/")[2])
-    assert digest is not None
-    return digest
 
 
 def _log(changelog: Changelog, source: Source) -> Changelog:
@@ -327,8 +332,8 @@ class _State:
     """What is known to be lost of a store."""
 
     def __init__(self, objects: Objects) -> None:
-        self.lost: set[str] = set()
-        """Pages and segments."""
+        self.lost: dict[str, Digest] = {}
+        """Pages and segments by their names."""
         self._objects = objects
         self._reasons: dict[Digest, str] = {EMPTY.name: ""}
 
@@ -342,7 +347,7 @@ class _State:
         try:
             page = self._objects.page(name)
         except _LOST:
-            return self._is_lost(self._objects.page_name(name))
+            return self._is_lost(self._objects.page_name(name), name)
         if page.level:
             return next(filter(None, (self.reason(entry.name) for entry in page.entries)), "")
         return next(filter(None, map(self._of_segment, sorted(page.segments()))), "")
@@ -353,7 +358,7 @@ class _State:
             try:
                 self._objects.fresh_segment(name).check()
             except _LOST:
-                self._reasons[name] = self._is_lost(segment_name(name))
+                self._reasons[name] = self._is_lost(segment_name(name), name)
         return self._reasons[name]
 
     def complete(self, name: Digest, source: Source) -> None:
@@ -376,28 +381,26 @@ class _State:
     def confirm(self) -> None:
         """Raises `StoreError` if anything that is lost can be read after all."""
         again = _State(self._objects)
-        for name in sorted(self.lost):
-            digest = digest_of(name)
-            assert digest is not None
+        for name, digest in sorted(self.lost.items()):
             (again._of_segment if name.startswith("segments/") else again._of_page)(digest)
             if name not in again.lost:
                 raise _fickle(name)
 
-    def _is_lost(self, name: str) -> str:
-        self.lost.add(name)
+    def _is_lost(self, name: str, digest: Digest) -> str:
+        self.lost[name] = digest
         return f"{name} is lost"
 
 
 def _give_up_archives(changelog: Changelog) -> Iterator[Problem]:
-    for path, archive in _found(changelog).damaged.items():
+    for file, archive in _found(changelog).damaged.items():
         if archive is None:
-            kept = _set_aside(changelog, path, {})
+            kept = _set_aside(changelog, file, {})
             what = "given up: all revisions in it, which nobody can tell any more"
-            yield Problem(path, f"{what}; kept as {kept}")
+            yield Problem(file.path, f"{what}; kept as {kept}")
             continue
         documents = {edge: _document(archive, edge) for edge in sorted(archive.edges)}
         told = {edge: UNKNOWN if d is None else d for edge, d in documents.items()}
-        _replace(changelog, path, told)
+        _replace(changelog, file, told)
         for edge in (e for e, document in documents.items() if document is None):
             yield Problem(_name(changelog, edge), "given up: its author and message; its rows stay")
     changelog.refresh()

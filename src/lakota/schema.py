@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from .errors import NotFoundError, RangeError, SchemaError
-from .types import family, parse_type, physical_value, physical_values, type_name
+from .types import family, parse_type, physical_value, type_name
 
 __all__ = ["CODECS", "Column", "Schema"]
 
@@ -356,14 +356,6 @@ class Schema:
         return tuple(
             _bound(column, value, what) for column, value in zip(self.columns, given, strict=False)
         )
-
-    def physical(self, array: pa.Array | pa.ChunkedArray) -> list[Any]:
-        """The physical values of a key column, as `key` gives them.
-
-        >>> Schema(t="date*").physical(pa.array([0, 1], pa.date32()))
-        [0, 1]
-        """
-        return physical_values(array)
 
 
 def _bound(column: Column, value: Any, what: str) -> Any:

@@ -94,11 +94,6 @@ class Site:
         """The same, with the columns shown under the names that they are stored by."""
         return replace(self, shown=self.schema)
 
-    @property
-    def key_types(self) -> list[pa.DataType]:
-        """The types of the index columns."""
-        return [field.type for field in self.index]
-
     def codecs(self, names: Iterable[str]) -> dict[str, str]:
         """The codec of each of these columns, as it is written here."""
         return {name: self._insists(name) or self.codec for name in names}
