@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +68,7 @@ tags
 collection
 repo
 lakota
-demo server.*
+server.*
 cli.*
 __main__
 """
@@ -145,6 +146,18 @@ def violations(names: dict[str, ast.Module], layers: str) -> list[str]:
 
 def test_imports_point_downwards_only() -> None:
     assert violations(modules(SOURCE), LAYERS) == []
+
+
+def test_the_design_lists_modules_from_the_bottom_up() -> None:
+    page = (SOURCE.parents[1] / "docs" / "design.md").read_text("utf-8")
+    section = page.partition("## The layers")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.split("\n") if line.startswith("| `")]
+    listed = [name.replace("/", ".") for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    together = [re.sub(r"^(cli|server)\..*", r"\1.*", name) for name in listed]
+    names = modules(SOURCE)
+    wrong = violations(names, "\n".join(dict.fromkeys(together)))
+    assert [line for line in wrong if "has no place" not in line] == []
+    assert {name for name in listed if name not in names} == set()
 
 
 @pytest.mark.parametrize(
