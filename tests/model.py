@@ -37,6 +37,8 @@ from lakota import (
     Series,
     compact,
     digest,
+    encoding,
+    footer,
     layout,
     page,
     region,
@@ -769,15 +771,15 @@ def sizes(
             (digest, "BLOCK", block),
             (region, "LARGE_ROWS", sparse),
             (region, "SPARSE", 0 if sparse < 2 else region.SPARSE),
-            (_SEGMENT, "BLOCK", block),
-            (_SEGMENT, "_PACKED_BATCH_ROWS", block),
+            *((each, "BLOCK", block) for each in _BLOCKS),
+            (encoding, "_PACKED_BATCH_ROWS", block),
             (sync, "REVISIONS_AT_ONCE", 3 if fanout == 2 else sync.REVISIONS_AT_ONCE),
         ):
             stack.enter_context(patch.object(module, name, value))
         yield
 
 
-_SEGMENT = segment
+_BLOCKS = (footer, segment, encoding)
 
 
 HOWS: dict[str, tuple[str, slice | None]] = {
