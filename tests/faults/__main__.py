@@ -1,4 +1,4 @@
-"""`python -m faults [part ...] [--minutes 60] [--workers 2] [--seed N] [--only N]`"""
+"""`python -m faults [part ...] [--minutes 60] [--workers 2] [--first N] [--only N]`"""
 
 from __future__ import annotations
 
