@@ -207,6 +207,7 @@ UNSAID = {
     "changelog": {
         "commit",
         "ended",
+        "guides",
         "write",
         "read",
         "trim",

@@ -30,6 +30,7 @@ segment
 encoding
 layout page
 writes manifest
+guide
 overlay compact
 patch compare answer
 splice

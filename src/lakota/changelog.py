@@ -12,7 +12,8 @@ exist, is one file per parent, all with one child; of many heads a write ends so
 The content is a JSON document for people and statistics: author, message, counts, checksum.
 
 Old revisions move, many at a time, into an `archive`, and their own files go: so a listing stays
-short. A revision is there if it has a file of its own, or a row in an archive, or both.
+short. A revision is there if it has a file of its own, or a row in an archive, or both. Where
+readers are far, a `guide` lies beside them.
 
 A revision is the last thing that a commit writes: it makes the write visible. A revision that
 exists has everything below it.
@@ -39,6 +40,7 @@ from .archive import Archive, Record, archive_digest, encode_archive
 from .clock import Stamp
 from .digest import Digest
 from .errors import DamagedError, FormatError, NotFoundError, ObjectMissingError
+from .guide import is_guide
 from .history import PHI, Child, Edge, History, make_child, root_of, stamp_of
 from .moment import child_of, nanoseconds
 from .store.base import Store
@@ -158,6 +160,7 @@ class Changelog:
         self._history = History()
         self._names: frozenset[str] = frozenset()
         self._archives: dict[str, Archive] = {}
+        self._guides: Sequence[str] = ()
         self._documents: dict[Child, Mapping[str, Any]] = {}
         self._own: Child | None = None
         self._mark: Hashable | None = None
@@ -202,6 +205,7 @@ class Changelog:
                 edges = {*edges_in(names)}.union(*(a.edges for a in archives.values()))
                 history = History.of(edges)
             self._names, self._archives, self._history = names, archives, history
+            self._guides = [f"{self.folder}/{name}" for name in names if is_guide(name)]
             if not (gone or history.orphans(fresh)):
                 return
 
@@ -323,6 +327,10 @@ class Changelog:
                 if edge not in self.history():
                     raise
         return decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())
+
+    def guides(self) -> Sequence[str]:
+        """The names of the guides that are there, as of the last listing."""
+        return self._guides
 
     def archives(self) -> dict[str, Archive]:
         """The archives by the names of their files, as of the last listing."""

@@ -23,7 +23,7 @@ __all__ = ["Problem", "Report", "inspect", "strays"]
 _CHILD = r"[0-9a-f]{16}-[0-9a-f]{32}"
 _KNOWN = re.compile(
     r"lakota\.json|changelog\.txt|changelog/[0-9a-f]{32}/"
-    rf"(trimmed\.[0-9a-f]{{16}}|packed\.[0-9a-f]{{32}}\.[0-9a-f]{{8}}|(?P<parent>{_CHILD})\.(?P<child>{_CHILD}))"
+    rf"(trimmed\.[0-9a-f]{{16}}|packed\.[0-9a-f]{{32}}\.[0-9a-f]{{8}}|guide\.[0-9a-f]{{32}}|(?P<parent>{_CHILD})\.(?P<child>{_CHILD}))"
 )
 
 

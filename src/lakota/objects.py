@@ -11,12 +11,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import pyarrow as pa
 
 from .digest import Digest
-from .errors import DamagedError, ObjectMissingError
+from .errors import DamagedError, FormatError, ObjectMissingError
+from .guide import decode_guide
 from .header import FORMAT, Header
 from .page import Page
 from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
@@ -34,6 +36,7 @@ SEGMENTS_KEPT = 1024
 """Those of a local store are mapped and take no memory of their own."""
 BYTES_KEPT = 1 << 29
 """Of a remote store, no more segments than have so many bytes."""
+GUIDES_KEPT = 8
 EXPECTED = 128
 """Segments that are opened at once, at most."""
 
@@ -78,6 +81,8 @@ class Objects:
         self.verify = verify
         self._pages: _Cache[Page] = _Cache(PAGES_KEPT, shared=store.remote)
         self._readahead = Readahead()
+        self._guides: OrderedDict[str, Mapping[Digest, pa.Buffer]] = OrderedDict()
+        self._coming: dict[str, None] = {}
         limit = BYTES_KEPT if store.remote else None
         self._segments: _Cache[Segment] = _Cache(
             SEGMENTS_KEPT, lambda s: s.data.size, limit, shared=store.remote
@@ -116,6 +121,10 @@ class Objects:
                 missing.update(((segment, s), None) for s in segment.missing(rows[digest]))
         at_once(lambda each: each[0].fetch([each[1]]), missing)
 
+    def lead(self, guides: Iterable[str]) -> None:
+        """Of a remote store: fetch these guides together with the next page that is fetched."""
+        self._coming.update((name, None) for name in guides if name not in self._guides)
+
     def put(self, segments: Mapping[Digest, Content], pages: Mapping[Digest, Page]) -> None:
         """Store segments and pages; durable on return, in no particular order."""
         named: dict[str, Content] = {segment_name(d): data for d, data in segments.items()}
@@ -141,13 +150,34 @@ class Objects:
     def forget(self) -> None:
         """Empty the caches."""
         self._pages.clear()
+        self._guides.clear()
         self._segments.clear()
 
     def _read_page(self, digest: Digest) -> Page:
         if not self.store.remote:
             name = self.page_name(digest)
             return self._decode_page(digest, name, self._read(name))
+        found = self._guided(digest)
+        if found is not None:
+            return found
         return self._fetch_pages([digest, *self._readahead.wanted(digest)])[digest]
+
+    def _guided(self, digest: Digest) -> Page | None:
+        """A page that a guide has; what is damaged there is to be fetched."""
+        for guide in tuple(self._guides.values()):
+            if digest in guide:
+                with suppress(DamagedError, FormatError):
+                    page = Page.decode(digest, guide[digest])
+                    self._readahead.learn(page)
+                    return page
+        return None
+
+    def _fetch_guides(self, data: Mapping[str, pa.Buffer], names: Iterable[str]) -> None:
+        """Keep the guides that were fetched, by name; of those that are gone, that they are."""
+        for name in names:
+            self._guides[name] = decode_guide(data[name]) if name in data else {}
+            if len(self._guides) > GUIDES_KEPT:
+                self._guides.popitem(last=False)
 
     def _fetch_pages(self, digests: Iterable[Digest]) -> dict[Digest, Page]:
         """Have pages at hand, the first of which is needed: those that are not are fetched at
@@ -155,9 +185,12 @@ class Objects:
         wanted = list(dict.fromkeys(digests))
         missing = [d for d in wanted[1:] if d not in self._pages]
         names = {self.page_name(d): d for d in (*wanted[:1], *missing)}
+        guides, self._coming = self._coming, {}
         found: dict[Digest, Page] = {}
-        for name, data in self.store.get_all(names).items():
-            page = self._decode_page(names[name], name, data)
+        fetched = self.store.get_all([*names, *guides])
+        self._fetch_guides(fetched, guides)
+        for name in names.keys() & fetched.keys():
+            page = self._decode_page(names[name], name, fetched[name])
             found[page.name] = page
             self._pages.set(page.name, page)
             self._readahead.learn(page)

@@ -165,7 +165,7 @@ class Repo:
         # on its way while the registry is.
         likely = self._changelog(first_id(label))
         coming = aside(likely.history)
-        aside(lambda: self._warm(coming.result()))
+        aside(lambda: self._warm(likely, coming.result()))
         entry = self._entry(label)
         if entry.id != first_id(label):
             return self._open(label, entry)
@@ -551,9 +551,11 @@ class Repo:
             changelog = self._changelogs.setdefault(collection_id, made)
         return changelog
 
-    def _warm(self, history: History) -> None:
-        """Have the first page of the newest head at hand. Raises nothing: whoever reads it will."""
+    def _warm(self, changelog: Changelog, history: History) -> None:
+        """Have the first page of the newest head at hand, and the guide to the next ones. Raises
+        nothing: whoever reads it will."""
         with suppress(LakotaError, OSError):
+            self._objects.lead(changelog.guides())
             for head in history.heads[-1:]:
                 self._objects.page(root_of(head))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,7 +14,8 @@ import pyarrow as pa
 from .changelog import Changelog, Child, root_of
 from .clock import Clock
 from .digest import Digest
-from .errors import ClockError, ClockWarning
+from .errors import ClockError, ClockWarning, DamagedError, StoreError
+from .guide import encode_guide, guided, is_due
 from .manifest import EMPTY, Manifest, join
 from .objects import Objects
 from .page import Page
@@ -111,7 +113,25 @@ class Site:
 
     def manifest(self, child: Child) -> Manifest:
         """The manifest of a state."""
+        if self.objects.store.remote:
+            self.objects.lead(self.changelog.guides())
         return self.manifest_of(root_of(child))
+
+    def leave_guide(self, root: Digest, made: int) -> None:
+        """Where readers are far: a guide to this state, if it is due after `made` pages above the
+        leaves. Raises nothing that a store does: readers find their way without it."""
+        if not (self.archives and self.objects.store.remote):
+            return
+        changelog, objects = self.changelog, self.objects
+        with suppress(StoreError, DamagedError):
+            manifest, old = self.manifest_of(root), changelog.guides()
+            if old and not is_due(manifest.page(), made):
+                return
+            files = [(page.name, objects.encode_page(page)) for page in guided(manifest)]
+            if files:
+                name = f"{changelog.folder}/guide.{root}"
+                objects.store.put(name, encode_guide(files))
+                objects.store.delete([each for each in old if each != name])
 
     def manifest_of(self, root: Digest) -> Manifest:
         """The manifest of a root page."""

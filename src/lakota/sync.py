@@ -80,11 +80,11 @@ def _pull(
     done: set[Digest] = set()
     # Of many revisions, all but the latest go into archives at once.
     many = len(wanted) - KEEP if target.archives else 0
-    at = 0
+    at = inner = 0
     while at < len(wanted):
         archived = many - at >= LOOSE
         edges = wanted[at : at + (LOOSE if archived else REVISIONS_AT_ONCE)]
-        _copy_objects(target, source, edges, present, done, progress)
+        inner += _copy_objects(target, source, edges, present, done, progress)
         documents = {edge: source.changelog.read(edge) for edge in edges}
         (target.changelog.archive if archived else target.changelog.write)(documents)
         at += len(edges)
@@ -97,6 +97,8 @@ def _pull(
         _copy_objects(target, source, again, set(), set(), None)
     if many >= LOOSE:
         target.changelog.tidy()
+    if wanted:
+        target.leave_guide(root_of(max(target.changelog.heads())), inner)
 
 
 def _missing(have: History, offered: History, trimmed: int, shallow: bool) -> set[Edge]:
@@ -121,8 +123,9 @@ def _copy_objects(
     present: set[Child],
     done: set[Digest],
     progress: Progress | None,
-) -> None:
-    """Everything below the children of `edges`: segments, then pages."""
+) -> int:
+    """Everything below the children of `edges`: segments, then pages. Returns how many pages above
+    the leaves these were."""
     pages: dict[Digest, Page] = {}
     segments: dict[Digest, int] = {}  # and their rows, or some of them
     for parent, child in edges:
@@ -142,6 +145,7 @@ def _copy_objects(
     list(counted(copied, progress, len(missing), "segments"))
     target.objects.put({}, pages)
     done.update(missing, pages)
+    return sum(page.level > 0 for page in pages.values())
 
 
 def _among(fresh: Mapping[Digest, Page], objects: Objects) -> Loader:

@@ -330,7 +330,9 @@ def _seal(
     """What is still to be stored, then the revision."""
     edit = apply_all(joined.manifest, extents)
     site.objects.put(segments, {**joined.pages, **edit.pages})
-    return publish(site, parents, stamp, edit.root, document)
+    made = publish(site, parents, stamp, edit.root, document)
+    site.leave_guide(edit.root, sum(page.level > 0 for page in edit.pages.values()))
+    return made
 
 
 def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[Digest, Content]]:

@@ -32,7 +32,9 @@ __all__ = ["Cache", "CachedStore", "FolderCache", "MemoryCache"]
 
 GIGABYTE = 1 << 30
 _OBJECT = re.compile(r"(?:segments|pages)/[0-9a-f]{2}/[0-9a-f]{30}\.[a-z]+")
-_REVISION = re.compile(r"changelog/[0-9a-f]{32}/(?:[0-9a-f]{16}-[0-9a-f]{32}|packed)\.[0-9a-f.\-]+")
+_REVISION = re.compile(
+    r"changelog/[0-9a-f]{32}/(?:[0-9a-f]{16}-[0-9a-f]{32}|packed|guide)\.[0-9a-f.\-]+"
+)
 _CHECKSUM = 8
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _FILE = re.compile(r"[0-9a-f]{30}(\.[0-9a-f]{8})?")
