@@ -199,6 +199,35 @@ def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "label,n,x\n", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("version >/dev/full", 5, "lakota: No space left on device"),
+        ("ls >/dev/full", 5, "lakota: No space left on device"),
+        ("help ls >/dev/full", 5, "lakota: No space left on device"),
+        ("ls >&-", 0, ""),
+        ("read weather/s1 >&-", 0, ""),
+        ("ls 2>&-", 0, ""),
+        ("write weather/s1 <&-", 2, "lakota: stdin: found nothing, expected a line with the names"),
+        ("read weather/s1 -O /dev/null", 0, ""),
+    ],
+)
+def test_streams_that_are_full_closed_or_no_files(
+    filled: Path, words: str, code: int, said: str
+) -> None:
+    ran = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m lakota {words}"],
+        cwd=filled,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == code
+    assert ran.stderr.startswith(said) and ran.stderr.count("\n") == bool(said)
+    assert not Path(os.devnull).is_file()
+
+
 def test_a_repo_is_served_and_pushed_to(filled: Path) -> None:
     token = run("token", "add", "me", "--scope", "write", folder=filled).stdout.strip()
     assert "me\twrite\t*" in run("token", "list", folder=filled).stdout

@@ -236,3 +236,15 @@ def test_columns_by_place_and_text_that_is_no_value(repo: Repo) -> None:
     assert (clct / "s").df().rows() == [(1, "", None), (2, None, 0.5), (3, None, 1.0)]
     ran = call("write", "d/s", "--no-header", stdin=b"1,2\n")
     assert ran.code == 2 and "found 2 columns" in ran.err
+
+
+def test_a_file_whose_name_ends_in_gz_is_compressed(tmp_path: Path) -> None:
+    place = ["-r", str(tmp_path / "repo")]
+    done(*place, "create", "c", "n int*", "x float")
+    done(*place, "write", "c/s", stdin=b"n,x\n1,0.5\n")
+    for name in ("rows.csv.gz", "rows.tsv.gz", "rows.ndjson.gz"):
+        file = str(tmp_path / name)
+        done(*place, "read", "c/s", "-O", file)
+        assert Path(file).read_bytes().startswith(b"\x1f\x8b")
+        done(*place, "write", f"c/{name}", file)
+        assert done(*place, "read", f"c/{name}") == "n,x\n1,0.5\n"

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from importlib.util import find_spec
 
@@ -17,9 +19,9 @@ NEEDED = ("rich", "typer")
 
 def main() -> int:
     """Run the command line; returns its exit code."""
+    open_streams()
     if sys.argv[1:] in (["version"], ["--version"]):
-        print(__version__)
-        return 0
+        return version()
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         print(
@@ -35,6 +37,25 @@ def main() -> int:
     except KeyboardInterrupt:
         print("lakota: interrupted", file=sys.stderr)
         return 130
+
+
+def version() -> int:
+    try:
+        print(__version__, flush=True)
+    except OSError as error:
+        print(f"lakota: {error.strerror}", file=sys.stderr)
+        return 5
+    return 0
+
+
+def open_streams() -> None:
+    """What the caller closed is a stream to nowhere, and text is UTF-8, as rows are."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 if __name__ == "__main__":

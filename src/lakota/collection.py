@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -404,8 +405,8 @@ class Collection:
 
         `rename`: new names of columns, old to new. `defaults`: values for columns that this
         collection has not, null otherwise. Columns that the other has not are left out. Raises
-        `AlreadyExistsError` if the other is not empty and `FrameError` if a column cannot be cast
-        without loss.
+        `AlreadyExistsError` if the other is not empty, `NotFoundError` if there is no column of a
+        name, old or new, and `FrameError` if a column cannot be cast without loss.
         """
         if not isinstance(other, Collection):
             raise InputError(f"clone into {other!r}: expected a Collection, e.g. repo / 'label'")
@@ -418,14 +419,9 @@ class Collection:
             raise AlreadyExistsError(
                 f"collection {other.label!r} is not empty: clone into a new one"
             )
-        source = {name: (rename or {}).get(name, name) for name in self.schema.names}
-        unknown = {*(rename or ()), *(defaults or ())} - {*self.schema.names, *other.schema.names}
-        if unknown:
-            raise NotFoundError(f"clone: no column {', '.join(map(repr, sorted(unknown)))}")
         with other.multi(message=f"clone of {self.label}") as batch:
-            for series in self:
-                table = series.frame().rename_columns([source[n] for n in self.schema.names])
-                other.series(series.label).write(_reshape(table, other.schema, defaults or {}))
+            for label, table in reshaped(self, other.schema, rename or {}, defaults or {}):
+                other.series(label).write(table)
         return batch.revisions
 
     def revisions(self) -> pl.DataFrame:
@@ -591,6 +587,25 @@ def _chosen(labels: Sequence[str] | str | None) -> Sequence[str] | str:
     if not isinstance(labels, Iterable):
         raise LabelError(f"labels={labels!r}: expected a list of labels, a pattern or None")
     return sorted({check_label(name) for name in labels})
+
+
+def reshaped(
+    clct: Collection, schema: Schema, rename: Mapping[str, str], defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, pa.Table]]:
+    """The label and the rows of each series, in the columns of another schema. Raises
+    `NotFoundError` and `InputError` if it makes no sense of `rename` or `defaults`."""
+    known = {*clct.schema.names, *schema.names}
+    unknown = {*rename} - {*clct.schema.names} | {*rename.values()} - {*schema.names}
+    unknown |= {*defaults} - known
+    if unknown:
+        raise NotFoundError(f"clone: no column {', '.join(map(repr, sorted(unknown)))}")
+    names = [rename.get(name, name) for name in clct.schema.names]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise InputError(f"clone: rename gives two columns the name {twice[0]!r}")
+    for series in clct:
+        table = series.frame().rename_columns(names)
+        yield series.label, _reshape(table, schema, defaults)
 
 
 def _reshape(table: pa.Table, schema: Schema, defaults: Mapping[str, Any]) -> pa.Table:

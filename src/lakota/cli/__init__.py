@@ -1,7 +1,7 @@
 """The command line: verbs over the library, and nothing that is only here.
 
 ```
-text, formats, query, plot, graph, folders, progress, remotes      what verbs have in common
+text, formats, query, plot, graph, folders, progress, remotes, trial      what verbs have in common
 labels -> shell -> the verbs -> app
 ```
 

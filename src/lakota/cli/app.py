@@ -19,6 +19,7 @@ from .shell import (
     exit_code,
     fail,
     pairs,
+    report,
     verb,
 )
 
@@ -211,7 +212,7 @@ def run(words: Sequence[str]) -> int:
         code = app(args=list(words), prog_name="lakota", standalone_mode=False)
     except Exception as error:
         if not hasattr(error, "format_message"):
-            raise
+            return report(error, verbose=False)
         message = error.format_message()
         if message:
             fail(f"{message} (see lakota --help)")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import lakota
 
-from ..errors import AlreadyExistsError, InputError, LakotaError, NotFoundError
+from ..errors import AlreadyExistsError, InputError, NotFoundError
 from . import labels
 from .options import (
     AsOf,
@@ -31,12 +32,14 @@ from .options import (
 )
 from .progress import bar
 from .shell import Shell, many, pairs
+from .trial import tried
 
 if TYPE_CHECKING:
     import polars as pl
 
     from ..changelog import Revision
     from ..collection import Collection
+    from ..schema import Schema
     from ..series import KVSeries, Series
 
 __all__ = [
@@ -306,14 +309,16 @@ def read(
     start: Start = None,
     stop: Stop = None,
     closed: Closed = "left",
-    limit: Annotated[int | None, typer.Option("--limit", "-l", show_default=False)] = None,
-    offset: Annotated[int | None, typer.Option("--offset", "-o", show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-l", min=0, show_default=False)] = None,
+    offset: Annotated[int | None, typer.Option("--offset", "-o", min=0, show_default=False)] = None,
     tail: Annotated[
-        int | None, typer.Option("--tail", "-t", help="The last rows.", show_default=False)
+        int | None, typer.Option("--tail", "-t", min=0, help="The last rows.", show_default=False)
     ] = None,
     paginate: Annotated[
         int | None,
-        typer.Option("--paginate", "-p", help="Print so many rows at a time.", show_default=False),
+        typer.Option(
+            "--paginate", "-p", min=1, help="Print so many rows at a time.", show_default=False
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -440,9 +445,12 @@ def delete(
     lakota delete temperature/Brussels --start 2024-01-01 --stop 2024-01-31
     """
     said: dict[str, Any] = {"author": author, "message": message}
+    if keys and (start or stop):
+        raise InputError("--key and --start or --stop: expected one of them")
     found = [labels.split(shell, name, exact=True) for name in names]
     rows = bool(start or stop or keys)
     _check_there(found, rows)
+    _check_apart(found)
 
     def act(clct: Collection, name: str | None) -> dict[str, Any]:
         what = clct.label if name is None else f"{clct.label}/{name}"
@@ -470,6 +478,24 @@ def _check_there(found: Sequence[tuple[Collection, str | None]], rows: bool) -> 
             raise InputError(f"{clct.label!r} is a collection: rows are deleted of a series")
         if name is not None and name not in clct:
             raise NotFoundError(f"no series {name!r} in collection {clct.label!r}")
+
+
+def _with_names(schema: Schema, names: Mapping[str, str]) -> Schema:
+    """The same columns, some of another name."""
+    if not names:
+        return schema
+    text = {names.get(column.name, column.name): column.definition for column in schema.columns}
+    return type(schema).kv(text) if schema.kind == "kv" else type(schema)(text)
+
+
+def _check_apart(found: Sequence[tuple[Collection, str | None]]) -> None:
+    """Nothing is deleted twice, not even as a part of what is."""
+    whole = {clct.id for clct, name in found if name is None}
+    named = Counter((clct.id, name) for clct, name in found)
+    for clct, name in found:
+        what = clct.label if name is None else f"{clct.label}/{name}"
+        if named[clct.id, name] > 1 or (name is not None and clct.id in whole):
+            raise InputError(f"{what!r} is named twice, or its collection as well")
 
 
 def _bounds(
@@ -558,23 +584,25 @@ def copy(
 
     lakota copy temperature celsius "timestamp timestamp*" "celsius float" --rename value=celsius
     """
+    from ..collection import reshaped
     from ..schema import Schema
 
     source = labels.collection(shell, old, exact=True)
     text = dict(_column(column) for column in columns or ())
     kind = Schema.kv if source.schema.kind == "kv" else Schema
-    schema = kind(text) if text else source.schema
+    names = pairs(renamed or ())
+    schema = kind(text) if text else _with_names(source.schema, names)
     values = {
         name: _default(name, schema[name].definition, value)
         for name, value in pairs(defaults or ()).items()
     }
-    names = pairs(renamed or ())
+    # What is made and then deleted stays deleted, on every replica: so first it is tried.
+    trial = lakota.Repo().create_collection(schema, new)
+    for series, rows in reshaped(source, schema, names, values):
+        with tried(trial):
+            (trial / series).write(rows)
     target = shell.repo.create_collection(schema, new)
-    try:
-        made = source.clone(target, rename=names, defaults=values)
-    except LakotaError:
-        shell.repo.delete(new)
-        raise
+    made = source.clone(target, rename=names, defaults=values)
     children = sorted({revision.child for revision in made})
     shell.done(f"copied {old} to {new}", old=old, new=new, revisions=children)
 

@@ -17,6 +17,7 @@ whole or not at all.
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import sys
@@ -25,7 +26,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -178,7 +179,7 @@ class Reading:
         return frame if self.schema is None else from_text(frame, self.schema, self.dates)
 
 
-def known_schema(frames: Sequence[Any], index: Sequence[str], left_out: Sequence[str]) -> Schema:
+def known_schema(frames: Iterable[Any], index: Sequence[str], left_out: Sequence[str]) -> Schema:
     """The columns that all `frames` have, each of a type that holds them all. Raises
     `FrameError` if they have different columns."""
     empty: list[pl.DataFrame] = []
@@ -244,22 +245,27 @@ def write(tables: Iterable[pa.Table], schema: pa.Schema, format: str, path: str 
         _pour(tables, schema, format, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        with open(path, "wb") as file:  # a device or a pipe, whose place no file may take
+            _pour(tables, schema, format, file)
+        return
     beside = f"{path}.part-{os.getpid()}"
     try:
-        with _created(beside, path) as file:
+        with _packed(beside) if path.lower().endswith(".gz") else open(beside, "wb") as file:
             _pour(tables, schema, format, file)
         os.replace(beside, path)
+    except OSError as error:
+        # What the user typed is named, not the file beside it.
+        if error.filename == beside:
+            raise OSError(error.errno, error.strerror, path or "''") from error
+        raise
     finally:
         if os.path.exists(beside):
             os.remove(beside)
 
 
-def _created(beside: str, path: str) -> IO[bytes]:
-    """A new file; what is wrong with its folder is said of `path`, the name that the user knows."""
-    try:
-        return open(beside, "wb")
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error
+def _packed(path: str) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "wb", compresslevel=6))
 
 
 def _pour(tables: Iterable[pa.Table], schema: pa.Schema, format: str, file: IO[bytes]) -> None:

@@ -131,9 +131,10 @@ def _named(clct: Collection, text: str) -> str | None:
 def _back(clct: Collection, steps: int) -> str | None:
     history = clct.changelog.history()
     state = history.heads[-1] if history.heads else None
-    for _ in range(steps):
-        parents = history.parents_of.get(state, ()) if state else ()
+    while steps and state in history.children:
+        parents = history.parents_of[state]
         state = parents[-1] if parents else None
+        steps -= 1
     return state if state in history.children else None
 
 

@@ -125,9 +125,20 @@ Stop = Annotated[
     list[str] | None,
     typer.Option("--stop", "--lt", "--less-than", help="Last key.", show_default=False),
 ]
+
+
+def _closed(text: str) -> str:
+    """Checked even where there are no bounds that it would say something about."""
+    from ..interval import parse_closed
+
+    return parse_closed(text)
+
+
 Closed = Annotated[
     str,
-    typer.Option("--closed", "-c", help="Which ends are in: left, right, both, none."),
+    typer.Option(
+        "--closed", "-c", help="Which ends are in: left, right, both, none.", callback=_closed
+    ),
 ]
 Format = Annotated[
     str | None,

@@ -51,7 +51,8 @@ def log(
     shell: Shell,
     names: CollectionNames = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", help="The newest only.", show_default=False)
+        int | None,
+        typer.Option("--limit", "-n", min=0, help="The newest only.", show_default=False),
     ] = None,
     draw: Annotated[bool, typer.Option("--graph/--no-graph", help="Draw the lines.")] = True,
 ) -> None:

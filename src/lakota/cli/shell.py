@@ -50,6 +50,7 @@ __all__ = [
     "listing",
     "many",
     "pairs",
+    "report",
     "safe",
     "verb",
 ]

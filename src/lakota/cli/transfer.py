@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
@@ -18,9 +18,11 @@ from . import labels
 from .options import Author, Format, Message, complete_collection
 from .progress import bar
 from .shell import Shell, listing, many
+from .trial import tried
 
 if TYPE_CHECKING:
     from ..collection import Collection
+    from ..ledger import Batch
     from ..schema import Schema
     from .folders import Exported
     from .formats import Reading
@@ -110,10 +112,10 @@ def import_(
         return
     if names is None or len(names) != 1:
         raise InputError("import: expected one collection for these files, with -c")
-    files = _files(paths)
     stem = label == STEM
-    clct = load.target(names[0], files, index or (), () if stem else (label,))
-    shell.done(**load.run(clct, {file: _stem(file) if stem else None for file in files}, label))
+    files = {file: _stem(file) if stem else None for file in _files(paths)}
+    clct = load.target(names[0], files, index or (), "" if stem else label)
+    shell.done(**load.run(clct, files, label))
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Load:
     dry_run: bool
 
     def target(
-        self, name: str, files: Sequence[str], index: Sequence[str], left_out: Sequence[str]
+        self, name: str, files: Mapping[str, str | None], index: Sequence[str], column: str = ""
     ) -> Collection:
         """The collection to write to; a new one has the columns of the files."""
         from .formats import known_schema
@@ -141,26 +143,36 @@ class Load:
                 f"no collection {name!r}: make it with `lakota create`, or say with --index which "
                 "columns of the files are the index"
             )
-        schema = known_schema([self.reading.read(file) for file in files], index, left_out)
-        return self.made(schema, name)
+        if "-" in files:
+            raise InputError("stdin is read only once: first make the collection, with `create`")
+        frames = (self.reading.read(file) for file in files)
+        return self.made(known_schema(frames, index, (column,)), name, files, column)
 
-    def made(self, schema: Schema, name: str) -> Collection:
-        """A new collection; of a dry run in memory."""
-        repo = lakota.Repo() if self.dry_run else self.shell.place
-        return repo.create_collection(schema, name, raise_if_exists=False)
+    def made(
+        self, schema: Schema, name: str, files: Mapping[str, str | None], column: str = ""
+    ) -> Collection:
+        """A new collection for files that fit; of a dry run in memory."""
+        # What is made and then deleted stays deleted, on every replica: so first it is tried.
+        trial = lakota.Repo().create_collection(schema, name)
+        if self.dry_run:
+            return trial
+        attempt = replace(self, dry_run=True)
+        for file, label in files.items():
+            attempt.run(trial, {file: label}, column)
+        return self.shell.place.create_collection(schema, name, raise_if_exists=False)
 
     def run(self, clct: Collection, files: Mapping[str, str | None], column: str = "") -> Facts:
         """Write files in one commit. Each is a series, or says in a column which. Returns what to
         say of it."""
         reading = replace(self.reading, schema=clct.schema)
         children: list[str] = []
-        with bar(self.shell, "import") as tell, suppress(Abandoned):
-            with clct.multi(**self.said) as batch:
-                for done, (file, label) in enumerate(files.items()):
-                    tell(done, len(files), label or file)
-                    self._put(clct, file, reading.read(file), label, column)
-                if self.dry_run:
-                    raise Abandoned
+        writes: AbstractContextManager[Batch | None]
+        writes = tried(clct) if self.dry_run else clct.multi(**self.said)
+        with bar(self.shell, "import") as tell, writes as batch:
+            for done, (file, label) in enumerate(files.items()):
+                tell(done, len(files), label or file)
+                self._put(clct, file, reading.read(file), label, column)
+        if batch is not None:
             children = sorted({revision.child for revision in batch.revisions})
         what = f"{many(len(files), 'file')} into {clct.label}"
         said = f"would import {what}" if self.dry_run else f"imported {what}"
@@ -182,10 +194,6 @@ class Load:
             raise type(error)(f"{file}: {error}") from error
 
 
-class Abandoned(Exception):
-    """The end of a dry run."""
-
-
 def _folder(load: Load, folder: Path, names: Sequence[str], index: Sequence[str]) -> None:
     """Read back what `export` wrote, or folders like it."""
     from .folders import found_in
@@ -199,9 +207,9 @@ def _folder(load: Load, folder: Path, names: Sequence[str], index: Sequence[str]
         label = one.label
         files: dict[str, str | None] = {str(path): name for path, name in one.files.items()}
         if one.schema is not None and label not in load.shell.place:
-            clct = load.made(one.schema, label)
+            clct = load.made(one.schema, label, files)
         else:
-            clct = load.target(label, list(files), index, ())
+            clct = load.target(label, files, index)
         return load.run(clct, files)
 
     load.shell.done_all(act(found[label]) for label in names or found)
