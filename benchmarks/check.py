@@ -4,7 +4,8 @@ Measures a few works of this library and of two peers, and compares the ratios b
 those that are committed in `docs/benchmarks.json`. What the machine does bears on all three alike,
 so ratios hold where seconds do not. A ratio is that of the best of the repeats of ours to the
 geometric mean of the peers' best. Whatever is more than 30 % above its former ratio is measured
-again before it counts; if it stays so, the exit code is 1. With `--write` the ratios found become
+again before it counts; if it stays so, the exit code is 1, as it is if a metric is not found any
+more because a work fails or reads what was not written. With `--write` the ratios found become
 those to compare with.
 """
 
@@ -56,6 +57,11 @@ def losses(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:
     return {metric: ratio for metric, ratio in grown.items() if ratio > LOSS}
 
 
+def gone(now: dict[str, float], before: dict[str, float]) -> list[str]:
+    """The metrics that are to be compared and were not found."""
+    return sorted(before.keys() - now.keys())
+
+
 def measure(bench: Bench, works: set[str], repeats: int) -> None:
     for _ in range(repeats):
         for work in WORKS:
@@ -88,6 +94,9 @@ def main() -> None:
         old = before.get(metric)
         change = "" if not old else f"  was {old:6.2f}  {100 * (ratio / old - 1):+5.0f} %"
         print(f"{metric:45} {ratio:6.2f}{change}")
+    for name, reasons in results.missing.items():
+        for what, why in reasons.items():
+            print(f"{name}: {what} {why}")
     if options.write:
         facts = describe(tempfile.gettempdir())
         everything["check"] = {"machine": facts, "peers": list(PEERS), "ratios": now}
@@ -96,7 +105,10 @@ def main() -> None:
     lost = losses(now, before)
     for metric, ratio in lost.items():
         print(f"LOSS: {metric} is {ratio:.2f} times what it was beside {' and '.join(PEERS)}")
-    raise SystemExit(bool(lost))
+    missed = gone(now, before)
+    for metric in missed:
+        print(f"LOSS: {metric} was not found")
+    raise SystemExit(bool(lost or missed))
 
 
 def arguments() -> argparse.Namespace:

@@ -4,7 +4,7 @@
                              [--peers ENVIRONMENT] [--old ENVIRONMENT] [--folder FOLDER] [--write]
 
 Every stage of a work runs in a process of its own, one at a time; every figure is the median of
-the repeats; every read is compared bit for bit with the data. The report goes to
+the repeats; what is read is compared bit for bit with the data. The report goes to
 `benchmarks/results/`, with all figures as JSON beside it, and with `--write` to `docs/`.
 
 `--peers` and `--old` name virtual environments with the other libraries and with Lakota 0.7.1;

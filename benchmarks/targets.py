@@ -61,12 +61,7 @@ TARGETS = (
     Target("W6 overwrite", 1.0, limit=LARGE, limit_factor=0.1),
     Target("W6 read after", 0.7, limit=SUM),
     Target("W6 read the version before", 0.7, limit=SUM),
-    Target(
-        "W7 replicate",
-        2.0,
-        "own W7 plain copy of the folder",
-        limit="own W7 copy of its files, flushed",
-    ),
+    Target("W7 replicate", 2.0, "own W7 plain copy of the folder"),
     Target("W7 one more commit", 0.3, limit=SMALL),
     Target("W7 sent over new bytes, ratio", 1.1, "1"),
     Target("W8 pull and merge, aligned", 0.5, "lakota 0.7.1"),

@@ -91,9 +91,6 @@ def best(everything: Mapping[str, Any], metric: str) -> tuple[str, float] | None
 
 
 def _limit(everything: Mapping[str, Any], target: Target) -> float | None:
-    kind, _, rest = target.limit.partition(" ")
-    if kind == "own":
-        return median(everything, OURS, rest)
     if not target.limit:
         return None
     scale = _scale(target.limit, target, everything["sizes"])
