@@ -94,9 +94,8 @@ def main() -> None:
         old = before.get(metric)
         change = "" if not old else f"  was {old:6.2f}  {100 * (ratio / old - 1):+5.0f} %"
         print(f"{metric:45} {ratio:6.2f}{change}")
-    for name, reasons in results.missing.items():
-        for what, why in reasons.items():
-            print(f"{name}: {what} {why}")
+    for what, why in results.missing.get("ours", {}).items():
+        print(f"{what} {why}")
     if options.write:
         facts = describe(tempfile.gettempdir())
         everything["check"] = {"machine": facts, "peers": list(PEERS), "ratios": now}
