@@ -335,6 +335,8 @@ def test_errors_name_what_the_user_named(folder: Path) -> None:
     assert (ran.code, ran.err) == (3, "lakota: nowhere/rows.csv: No such file or directory\n")
     ran = call("create", "weather", "n int*")
     assert ran.code == 2 and "--if-not-exists takes it" in ran.err
+    ran = call("serve", ".")
+    assert ran.code == 2 and "or public_read=True (--public-read)" in ran.err
 
 
 # ---- Labels

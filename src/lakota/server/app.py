@@ -210,8 +210,8 @@ def make_app(
     """
     if tokens is None and not public_read:
         raise InputError(
-            "without a file of tokens nothing would be served: pass tokens=..., or "
-            "public_read=True to let everybody read"
+            "without a file of tokens nothing would be served: pass tokens=... (--tokens), or "
+            "public_read=True (--public-read) to let everybody read"
         )
     limits = limits or Limits()
     threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="lakota-serve")
@@ -289,7 +289,12 @@ class _Dispatch:
         if endpoint.of_repo:
             place = service.places.find(name)
             if place is None:
-                raise Refused(404, f"{name!r} cannot be a repo", kind="NotFoundError")
+                raise Refused(
+                    404,
+                    f"{name!r} cannot be a repo: expected a folder here, or a name of letters, "
+                    "digits, '_', '-' and '.'",
+                    kind="NotFoundError",
+                )
         return Call(service, request, place, grant, _values(endpoint, request))
 
 
