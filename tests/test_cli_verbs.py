@@ -386,6 +386,10 @@ def test_bounds_and_windows(folder: Path) -> None:
 
     assert read("--gt", "2") == ["2,2.0", "3,3.0"] == read("--start", "2", "--stop", "4")
     assert read("--gt", "1", "--lt", "3", "-c", "n") == ["2,2.0"]
+    many = str(1 << 70)
+    assert read("-l", many, "-o", "1", "-p", many) == ["2,2.0", "3,3.0"] == read("-t", "2")
+    assert read("-m", "true", "-l", many, "-t", many, "-p", many) == read()
+    assert read("-m", "true", "-o", many) == []
     assert read("-l", "1", "-o", "1") == ["2,2.0"] == read("-t", "2", "-l", "1")
     assert read("-m", "x > 1", "--where", "x < 3") == ["2,2.0"]
     assert read("sum(x) as s", "--group-by", "2i") == ["0,1.0", "2,5.0"]

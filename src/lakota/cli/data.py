@@ -485,6 +485,8 @@ def _with_names(schema: Schema, names: Mapping[str, str]) -> Schema:
     if not names:
         return schema
     text = {names.get(column.name, column.name): column.definition for column in schema.columns}
+    if len(text) < len(schema):
+        raise InputError("--rename: expected different names for all columns")
     return type(schema).kv(text) if schema.kind == "kv" else type(schema)(text)
 
 

@@ -25,6 +25,8 @@ __all__ = ["Wanted", "emit", "explain", "items", "plot", "show"]
 
 AS_THEY_ARE = {"parquet", "arrow", "arrows"}
 """The formats that take every type of Arrow."""
+MOST = (1 << 32) - 1
+"""Rows that a frame of Polars can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ def _tables(target: Target, wanted: Wanted) -> tuple[pa.Schema, Iterator[pa.Tabl
         raise InputError("--series chooses series of a collection; this is one already")
     if isinstance(target, Collection) or wanted.is_query(target.schema.names):
         table = _query(target, wanted).to_arrow(compat_level=pl.CompatLevel.oldest())
-        step = wanted.page or max(table.num_rows, 1)
+        step = min(wanted.page or MOST, max(table.num_rows, 1))
         return table.schema, (table.slice(at, step) for at in range(0, table.num_rows, step))
     names = list(wanted.columns) or None
     rest = {"select": names, "limit": wanted.limit, "offset": wanted.offset, **wanted.state}
@@ -140,9 +142,10 @@ def _query(target: Target, wanted: Wanted) -> pl.DataFrame:
     options = {"where": wanted.where, "group_by": wanted.group_by, "order_by": wanted.order_by}
     frame = refine(frame, index, wanted.columns, **options)
     if wanted.tail is not None:
-        frame = frame.tail(wanted.tail)
+        frame = frame.tail(min(wanted.tail, MOST))
+    limit = None if wanted.limit is None else min(wanted.limit, MOST)
     with one_line():
-        return frame.slice(wanted.offset or 0, wanted.limit).collect()
+        return frame.slice(min(wanted.offset or 0, MOST), limit).collect()
 
 
 def _rows(target: Target, wanted: Wanted) -> pl.LazyFrame:
