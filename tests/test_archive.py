@@ -19,9 +19,9 @@ from lakota import Repo, Schema, archive
 from lakota.archive import Archive, Record, archive_digest, encode_archive
 from lakota.changelog import Changelog, _bare
 from lakota.digest import Digest
+from lakota.encoding import encode
 from lakota.errors import DamagedError, ObjectMissingError
 from lakota.history import PHI, Child, Edge, History, make_child
-from lakota.segment import encode
 from lakota.store import CountingStore
 from lakota.store.base import Content, Store
 from lakota.store.local import LocalStore
