@@ -6,7 +6,9 @@ import http.server
 import itertools
 import pickle
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from server_kit import Server, serving
@@ -16,6 +18,7 @@ from lakota import Repo, Schema, UnavailableError
 from lakota.objects import digest_of
 from lakota.segment import open_segment
 from lakota.store import HttpStore, LocalStore, Store
+from lakota.store.http import PAGES_AT_ONCE
 
 NUMBERS = itertools.count()
 
@@ -57,6 +60,72 @@ def test_plain_segments_travel_packed(server: Server) -> None:
     assert tail.data.to_pybytes() == store.get(name).to_pybytes()[-100:]
     (part,) = remote.ranges(name, [(1_000, 2_000)], tail.version)
     assert part.to_pybytes() == store.get(name).to_pybytes()[1_000:2_000]
+
+
+def test_many_pages_come_in_one_answer(server: Server) -> None:
+    store = LocalStore(server.root / "pages")
+    clct = Repo(store).create_collection(Schema(n="int*", x="float"), "c")
+    labels = [f"series {n}" for n in range(30_000)]
+    zeros = [0] * len(labels)
+    clct.write({"label": labels, "n": zeros, "x": zeros})
+    names = [info.name for info in store.list("pages")]
+    assert len(names) > 2 * PAGES_AT_ONCE
+    absent = [f"pages/ab/{n:030x}.page" for n in range(3)]
+    remote = server.store("pages", "read")
+    remote.get("lakota.json")
+    asked = count_requests(remote)
+    found = remote.get_all([*absent, *names])
+    assert found.keys() == set(names)
+    assert all(found[name].equals(store.get(name)) for name in names)
+    assert asked["POST"] == -(-(len(names) + 3) // PAGES_AT_ONCE)
+    assert asked["GET"] == len(absent)  # each of them is asked for alone, in the end
+
+
+def test_what_would_be_too_large_an_answer_comes_alone(server: Server) -> None:
+    store = LocalStore(server.root / "large")
+    Repo(store).create_collection(Schema(n="int*"), "c")
+    names = [f"pages/ab/{n:030x}.page" for n in range(6)]
+    for nth, name in enumerate(names):
+        store.put(name, bytes([nth]) * (1 << 20))
+    remote = server.store("large", "read")
+    asked = count_requests(remote)
+    found = remote.get_all(names)
+    assert [found[name].to_pybytes() for name in names] == [
+        bytes([n]) * (1 << 20) for n in range(6)
+    ]
+    assert asked["POST"] == 1
+    assert 0 < asked["GET"] < 6
+
+
+def test_a_server_that_does_not_know_how_to_send_many_pages_sends_each(server: Server) -> None:
+    class Earlier(HttpStore):
+        def _request(self, method: str, path: str, **options: Any) -> Any:
+            return super()._request(
+                method, path.replace("pages", "unknown", method == "POST"), **options
+            )
+
+    store = LocalStore(server.root / "earlier")
+    Repo(store).create_collection(Schema(n="int*"), "c")
+    names = [f"pages/ab/{n:030x}.page" for n in range(6)]
+    for name in names:
+        store.put(name, name.encode())
+    remote = Earlier(f"{server.url}/earlier", token=server.tokens["read"])
+    assert {n: data.to_pybytes() for n, data in remote.get_all(names).items()} == {
+        name: name.encode() for name in names
+    }
+
+
+def count_requests(store: HttpStore) -> Counter[str]:
+    """How many requests of each method go out from now on."""
+    counts: Counter[str] = Counter()
+    request = store._request
+
+    def counted(method: str, path: str, **options: Any) -> Any:
+        counts[method] += 1
+        return request(method, path, **options)
+
+    store._request = counted  # type: ignore[method-assign]
+    return counts
 
 
 def test_a_server_that_is_down_for_a_moment_is_not_taken_for_a_folder() -> None:

@@ -333,6 +333,31 @@ def test_threads_that_want_one_object_fetch_it_once() -> None:
     assert len(names) == len(set(names))
 
 
+def test_the_pages_of_many_heads_are_fetched_level_by_level() -> None:
+    inside = MemoryStore()
+    base = Repo(inside)
+    labels = [f"series {n:03}" for n in range(300)]
+    zeros = np.zeros(300, "int64")
+    base.create_collection(SCHEMA, "c").write(
+        pa.table({"label": labels, "n": zeros, "x": zeros}), "label"
+    )
+    copies = [Repo() for _ in range(12)]
+    for nth, copy in enumerate(copies):
+        copy.pull(base)
+        (copy / "c" / labels[20 * nth]).write(numbers(5, 6))
+    for copy in copies:
+        base.pull(copy)
+    store = slow(inside)
+    series = Repo(store) / "c" / "series 299"
+    time.sleep(5 * LATENCY)
+    store.clear()
+    series.write(numbers(7, 8))
+    pages = [r for r in store.requests if r.method == "get" and r.name.startswith("pages/")]
+    assert len(pages) > 20
+    assert rounds(pages) <= 5
+    assert len((Repo(inside) / "c").changelog.heads()) == 5
+
+
 def test_a_commit_is_two_rounds_after_the_looks() -> None:
     store = slow(MemoryStore())
     series = Repo(store).create_collection(SCHEMA, "c") / "s"

@@ -197,7 +197,10 @@ def test_public_reading_is_reading_only(tmp_path: Path) -> None:
         for endpoint in ENDPOINTS:
             if endpoint.method != "GET":
                 path = "/r" + endpoint.path.replace("{name:path}", "lakota.json")
-                assert send(server, endpoint.method, path, b"", token=None)[0] == 401
+                expected = 415 if endpoint.scope is Scope.READ else 401
+                assert send(server, endpoint.method, path, b"", token=None)[0] == expected
+        read = [e.path for e in ENDPOINTS if e.method != "GET" and e.scope is Scope.READ]
+        assert read == ["/pages"]
         assert tree(tmp_path / "root") == before
 
 
@@ -261,6 +264,39 @@ def test_no_path_leaves_the_root(server: Server, escape: str) -> None:
         target = f"/r/rows?collection=c&series=s&{name}={escape}"
         assert SECRET not in send(server, "GET", target)[1]
     assert tree(server.root.parent) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b'{"names": "pages/ab/%s.page"}' % (b"0" * 30), 400),
+        (b'{"names": [1]}', 400),
+        (b'{"names": ["../secret"]}', 400),
+        (b'{"names": ["secret"]}', 400),
+        (b'{"names": ["lakota.json"]}', 400),
+        (b'{"names": ["pages/../../secret"]}', 400),
+        (json.dumps({"names": [f"pages/ab/{n:030x}.page" for n in range(257)]}).encode(), 400),
+        (b'{"names": []}', 200),
+        (json.dumps({"names": [f"pages/ab/{n:030x}.page" for n in range(256)]}).encode(), 200),
+    ],
+)
+def test_many_pages_are_asked_for_by_names_of_pages(
+    server: Server, body: bytes, status: int
+) -> None:
+    found, answer, _ = send(
+        server, "POST", "/r/pages", body, "read", Content_Type="application/json"
+    )
+    assert found == status
+    assert SECRET not in answer
+    assert status != 200 or answer == b""
+    assert send(server, "POST", "/r/pages", body, Content_Type="application/json")[0] in (
+        200,
+        400,
+        401,
+    )
+    assert send(server, "POST", "/r/pages", body, "read")[0] == 415
 
 
 def test_what_is_no_repo_is_not_served(server: Server) -> None:

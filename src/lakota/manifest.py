@@ -192,13 +192,16 @@ def apply(manifest: Manifest, new: Iterable[Extent]) -> Edit:
     return rewrite(manifest, removed, added)
 
 
-def join(first: Manifest, *others: Manifest) -> Edit:
+def join(
+    first: Manifest, *others: Manifest, expect: Callable[[Iterable[Digest]], None] | None = None
+) -> Edit:
     """The manifest that has seen the writes of all. What the others have besides is laid in at
-    once: one after the other would make pages of every state between."""
+    once: one after the other would make pages of every state between. `expect` is told which pages
+    will be opened next."""
     left: dict[_Node, Manifest] = {}
     right: dict[_Node, Manifest] = {}
-    for other in others:
-        ours, theirs = _apart(first, other)
+    found = _apart([(first, other) for other in others], expect)
+    for other, (ours, theirs) in zip(others, found, strict=True):
         left.update(dict.fromkeys(ours, first))
         right.update(dict.fromkeys(theirs, other))
     return apply(first, _extents(right) - _extents(left))
@@ -206,21 +209,35 @@ def join(first: Manifest, *others: Manifest) -> Edit:
 
 def changes(first: Manifest, second: Manifest) -> tuple[list[Extent], list[Extent]]:
     """The extents only `first` has and those only `second` has; equal pages are not read."""
-    left, right = _apart(first, second)
+    ((left, right),) = _apart([(first, second)])
     lefts = _extents(dict.fromkeys(left, first))
     rights = _extents(dict.fromkeys(right, second))
     return sorted(lefts - rights, key=_key), sorted(rights - lefts, key=_key)
 
 
-def _apart(first: Manifest, second: Manifest) -> tuple[set[_Node], set[_Node]]:
-    """The leaves that only one of the two has."""
-    if first.root == second.root:
-        return set(), set()
-    left, right = {_node(first)}, {_node(second)}
-    for level in range(max(level for _, level in left | right), 0, -1):
-        left, right = _descend(left, first, level), _descend(right, second, level)
-        left, right = left - right, right - left
-    return left, right
+def _apart(
+    pairs: Sequence[tuple[Manifest, Manifest]],
+    expect: Callable[[Iterable[Digest]], None] | None = None,
+) -> list[tuple[set[_Node], set[_Node]]]:
+    """The leaves that only one of two has, of each pair; level by level, all pairs together."""
+
+    def expected(names: Iterable[Digest]) -> None:
+        if expect is not None:
+            expect(name for name in names if name != EMPTY.name)
+
+    expected(manifest.root for pair in pairs if pair[0].root != pair[1].root for manifest in pair)
+    found: list[tuple[set[_Node], set[_Node]]] = [
+        (set(), set()) if a.root == b.root else ({_node(a)}, {_node(b)}) for a, b in pairs
+    ]
+    for level in range(
+        max((at for nodes in found for side in nodes for _, at in side), default=0), 0, -1
+    ):
+        expected(name for nodes in found for side in nodes for name, at in side if at == level)
+        for n, ((a, b), (left, right)) in enumerate(zip(pairs, found, strict=True)):
+            left, right = _descend(left, a, level), _descend(right, b, level)
+            found[n] = left - right, right - left
+    expected(name for nodes in found for side in nodes for name, _ in side)
+    return found
 
 
 def _extents(leaves: Mapping[_Node, Manifest]) -> set[Extent]:

@@ -125,6 +125,15 @@ class Objects:
         """Of a remote store: fetch these guides together with the next page that is fetched."""
         self._coming.update((name, None) for name in guides if name not in self._guides)
 
+    def expect_pages(self, digests: Iterable[Digest]) -> None:
+        """Of a remote store, have these pages at hand: those that are not are fetched at once."""
+        if not self.store.remote:
+            return
+        missing = [d for d in digests if d not in self._pages and self._guided(d) is None]
+        if missing:
+            with suppress(MissingObjectError):  # whoever opens it will see
+                self._fetch_pages(missing)
+
     def put(self, segments: Mapping[Digest, Content], pages: Mapping[Digest, Page]) -> None:
         """Store segments and pages; durable on return, in no particular order."""
         named: dict[str, Content] = {segment_name(d): data for d, data in segments.items()}

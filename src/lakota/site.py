@@ -143,7 +143,7 @@ class Site:
             return Joined(self.manifest_of(EMPTY.name), {})
         # The newest most often has what the others have.
         newest, *others = map(self.manifest, sorted(heads, reverse=True))
-        edit = join(newest, *others)
+        edit = join(newest, *others, expect=self.objects.expect_pages)
         fresh = edit.pages
         seen: dict[Digest, Page] = {}  # a commit asks for the same few for each of its labels
 

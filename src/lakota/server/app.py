@@ -26,6 +26,7 @@ from .objects import (
     delete_objects,
     get_header,
     get_object,
+    get_pages,
     list_objects,
     names_of_folder,
     put_object,
@@ -84,6 +85,11 @@ _NAMES = {
             "properties": {"names": _TEXTS, "older_than": {"type": "number"}},
             "required": ["names"],
         }
+    }
+}
+_PAGES = {
+    "application/json": {
+        "schema": {"type": "object", "properties": {"names": _TEXTS}, "required": ["names"]}
     }
 }
 _OLDER = {
@@ -163,6 +169,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", _OBJECT, touch_object, "Renew the age of an object.", Scope.WRITE, answers=EMPTY
     ),
+    Endpoint("POST", "/pages", get_pages, "Read pages.", body=_PAGES, answers=BYTES),
     Endpoint(
         "GET",
         "/names",

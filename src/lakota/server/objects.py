@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from ..errors import DamagedError, FormatError, InputError, LakotaError, StoreEr
 from ..objects import digest_of
 from ..segment import open_segment
 from ..store.base import ReplacedError, Store, Tail, check_folder, check_name
-from ..store.http import ACCEPT_HEADER
+from ..store.http import ACCEPT_HEADER, PAGE_HEAD, PAGES_AT_ONCE
 from .admission import Kind, kind_of
 from .calls import Call, Refused
 from .columns import DeletionError
@@ -29,6 +29,7 @@ __all__ = [
     "delete_objects",
     "get_header",
     "get_object",
+    "get_pages",
     "list_objects",
     "names_of_folder",
     "put_object",
@@ -60,6 +61,18 @@ async def get_object(call: Call) -> Response:
     return await _object(call, _name(call, Scope.READ))
 
 
+async def get_pages(call: Call) -> Response:
+    """Many pages in one answer. Those that are not there are left out, and the last ones where the
+    answer would be too large."""
+    wanted = _names(await _document(call))
+    if len(wanted) > PAGES_AT_ONCE or not all(kind_of(name) is Kind.PAGE for name in wanted):
+        raise InputError(f"expected the names of up to {PAGES_AT_ONCE} pages")
+    if call.scope is not Scope.ADMIN and not await call.run(call.at.exists):
+        raise Refused(404, "there is no repo here", kind="ObjectMissingError")
+    data = await call.run(_together, call.at.store, wanted)
+    return Response(data, media_type="application/octet-stream")
+
+
 async def put_object(call: Call) -> Response:
     """Store an object: all of it or nothing. What it holds is verified first."""
     name = _name(call, Scope.WRITE)
@@ -86,10 +99,7 @@ async def delete_objects(call: Call) -> Response:
     """Delete objects, in the order given; those that are not there are passed over. With
     `older_than`, those that were put or touched since are left."""
     asked = await _document(call)
-    names = asked.get("names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError('expected {"names": [...]}, a list of names')
-    wanted = [_checked(name) for name in names]
+    wanted = _names(asked)
     if "older_than" in asked:
         await call.run(call.at.store.expire, wanted, _moment(asked))
     else:
@@ -144,6 +154,14 @@ async def sweep(call: Call) -> Response:
 
 
 # ---- Names
+
+
+def _names(asked: dict[str, Any]) -> list[str]:
+    """The names in a document. Raises `InputError`, `Refused`."""
+    names = asked.get("names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError('expected {"names": [...]}, a list of names')
+    return [_checked(name) for name in names]
 
 
 def _name(call: Call, scope: Scope) -> str:
@@ -296,6 +314,20 @@ async def _answer(call: Call, store: Store, name: str, forever: bool) -> Respons
     if len(view) <= _PIECE:
         return Response(bytes(view), status, headers, kind)
     return StreamingResponse(_pieces(call, view), status, headers, kind)
+
+
+def _together(store: Store, names: Sequence[str]) -> bytes:
+    """Objects one after the other, each behind its number and its size."""
+    found = store.get_all(names)
+    pieces: list[bytes | memoryview] = []
+    size = 0
+    for nth, name in enumerate(names):
+        if name in found:
+            size += found[name].size
+            if size > _AT_ONCE:
+                break
+            pieces += PAGE_HEAD.pack(nth, found[name].size), memoryview(found[name])
+    return b"".join(pieces)
 
 
 def _needed(text: str, wants_all: bool, store: Store) -> int:

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -36,7 +37,7 @@ from .parallel import REQUESTS, at_once
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["ACCEPT_HEADER", "SERVER_HEADER", "HttpStore"]
+__all__ = ["ACCEPT_HEADER", "PAGES_AT_ONCE", "PAGE_HEAD", "SERVER_HEADER", "HttpStore"]
 
 SERVER_HEADER = "Lakota-Server"
 ACCEPT_HEADER = "Lakota-Accept"
@@ -50,6 +51,12 @@ _FIRST_RETRIES = 4
 """Of a server that has not answered yet: it may not be one."""
 _BUSY = (429, 502, 503, 504)
 _DELETE_AT_ONCE = 2_000
+_FEW_PAGES = 3
+"""Fewer are asked for one by one."""
+PAGES = "pages/"
+PAGES_AT_ONCE = 256
+PAGE_HEAD = Struct("<II")
+"""Before each page in an answer: which of those asked for it is, and its bytes."""
 
 
 class HttpStore(Store):
@@ -134,8 +141,36 @@ class HttpStore(Store):
 
     def get_all(self, names: Iterable[str]) -> Mapping[str, pa.Buffer]:
         wanted = [check_name(name) for name in names]
-        found = at_once(self._get_if_there, wanted)
-        return {n: data for n, data in zip(wanted, found, strict=True) if data is not None}
+        found = self._get_pages([name for name in wanted if name.startswith(PAGES)])
+        rest = [name for name in wanted if name not in found]
+        alone = zip(rest, at_once(self._get_if_there, rest), strict=True)
+        found.update((name, data) for name, data in alone if data is not None)
+        return found
+
+    def _get_pages(self, names: Sequence[str]) -> dict[str, pa.Buffer]:
+        """Many pages, which are small, by few requests. Not all: what is not there, and what would
+        have made an answer too large."""
+        if len(names) < _FEW_PAGES or not self._is_served():
+            return {}
+        parts = [names[at : at + PAGES_AT_ONCE] for at in range(0, len(names), PAGES_AT_ONCE)]
+        found: dict[str, pa.Buffer] = {}
+        for part, data in zip(parts, at_once(self._ask_pages, parts), strict=True):
+            at = 0
+            while at < data.size:
+                which, size = PAGE_HEAD.unpack_from(data, at)
+                at += PAGE_HEAD.size
+                found[part[which]] = data.slice(at, size)
+                at += size
+        return found
+
+    def _ask_pages(self, names: Sequence[str]) -> pa.Buffer:
+        body = json.dumps({"names": names}).encode()
+        answer = self._request(
+            "POST", "pages", body=body, headers={"Content-Type": "application/json"}
+        )
+        if answer.status in (404, 405):  # there is no repo, or an earlier release serves it
+            return pa.py_buffer(b"")
+        return pa.py_buffer(self._read(answer))
 
     def _get_if_there(self, name: str) -> pa.Buffer | None:
         try:
