@@ -3,6 +3,7 @@ trimmed, and are pulled."""
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_hexdigest
 
 from lakota import Repo, Schema, archive
 from lakota.archive import Archive, Record, archive_digest, encode_archive
-from lakota.changelog import Changelog, _bare
+from lakota.changelog import Changelog, _bare, decode_document
 from lakota.digest import Digest
 from lakota.encoding import encode
 from lakota.errors import DamagedError, ObjectMissingError
@@ -251,6 +253,31 @@ def test_an_archive_that_leaves_something_unsaid_is_damaged(store: Store, column
         changelog.ages()
     with pytest.raises(DamagedError, match=made.name):
         Archive(made.name, made.data).check()
+
+
+def test_a_document_that_nobody_could_copy_is_damaged(store: Store) -> None:
+    """In an archive as in a file of its own: else a pull would stop at it with what Python says."""
+    (edge,) = chain(1)
+    records = {edge: Record({"author": "\U0001f600"}, 1)}
+    assert Archive(*_archive(records)).document(edge) == {"author": "\U0001f600"}
+    for said in ({"author": "\ud800"}, {"rows": -1}, {"kind": None}):
+        text = json.dumps(said)
+        made = encode(
+            pa.table([[edge[0]], [edge[1]], [text], [1]], schema=archive._SCHEMA), "plain"
+        )
+        with pytest.raises(DamagedError, match=made.name):
+            Archive(made.name, made.data).document(edge)
+        body = {**said, "format": 1, "parent": edge[0], "child": edge[1]}
+        body["checksum"] = xxh3_64_hexdigest(json.dumps(body, sort_keys=True).encode())
+        with pytest.raises(DamagedError, match=edge[1]):
+            decode_document(*edge, json.dumps(body).encode())
+
+
+def _archive(records: dict[Edge, Record]) -> tuple[Digest, pa.Buffer]:
+    name, data = encode_archive(records)
+    digest = archive_digest(name)
+    assert digest is not None
+    return digest, data
 
 
 def test_a_damaged_revision_stays_where_it_is_and_stops_nobody(tmp_path: Path) -> None:

@@ -21,21 +21,27 @@ import pytest
 import urllib3
 from fault_kit import SCHEMA, content, intact, numbers, tree
 from server_kit import Server, serving
+from xxhash import xxh3_64_hexdigest
 
 from lakota import Clock, Repo, Schema, StoreError
-from lakota.changelog import PHI, encode_document, make_child, stamp_of
+from lakota.bounds import interval_of
+from lakota.cast import to_table
+from lakota.changelog import PHI, encode_document, make_child, root_of, stamp_of
 from lakota.encoding import encode
 from lakota.errors import AlreadyExistsError, DamagedError, InputError, NotFoundError
-from lakota.extent import Extent
+from lakota.extent import UPSERT, Extent
 from lakota.manifest import EMPTY, apply
 from lakota.manifest import Manifest as Tree
 from lakota.objects import Objects, segment_name
+from lakota.registry import SCHEMA as REGISTRY
 from lakota.registry import Entry, first_id
 from lakota.server import Scope, add_token, list_tokens, make_app, remove_token, running, serve
 from lakota.server.app import ENDPOINTS
 from lakota.store import CountingStore, LocalStore, MemoryStore
 from lakota.store.base import ReplacedError
 from lakota.store.http import HttpStore
+from lakota.transaction import commit
+from lakota.writes import Write
 
 SECRET = b"nobody may see this"
 LIMITS = {
@@ -597,6 +603,9 @@ def wrong_rows(id_: str) -> list[tuple[str, list[Entry]]]:
         ("column", [Entry(column, "z", "z\0int", "no base64", 0)]),
         ("column", [Entry(f"{id_}\0type\0x\0str", "x", "str", "", 0)]),
         ("column", [Entry(f"{id_}\0added\0y", "y", "y\0int", "", 0)]),
+        ("tag", [Entry(f"{id_}/v1", "v1", "", "no revision", 0)]),
+        ("tag", [Entry(f"{id_}/2020-01-01", "2020-01-01", "", PHI, 0)]),
+        ("tag", [Entry(f"{id_}/v1", "v2", "", PHI, 0)]),
     ]
 
 
@@ -611,6 +620,63 @@ def test_the_registry_takes_no_rows_that_make_a_repo_unreadable(server: Server) 
             Repo(server.store(name, "write"))._registry._write(kind, entries, "mean")
     assert content(Repo(server.root / name)) == before
     assert Repo(server.root / name).ls() == ["c"]
+
+
+@pytest.mark.parametrize("kind", ["collection", "deleted", "column", "tag"])
+@pytest.mark.parametrize("field", ["label", "schema", "settings"])
+def test_the_registry_takes_no_rows_with_something_left_out(
+    server: Server, kind: str, field: str
+) -> None:
+    name = f"unsaid-{kind}-{field}"
+    repo = Repo(server.store(name, "admin"))
+    clct = repo.create_collection(SCHEMA, "c")
+    clct.tag("v1", (clct / "s").write(numbers(0, 3))[0])
+    ids = {"column": f"{clct.id}\0added\0z", "tag": f"{clct.id}/v2"}
+    row = {"id": ids.get(kind, "1" * 32), "label": "v2", "schema": "", "settings": PHI}
+    table = to_table({name: [value] for name, value in {**row, field: None}.items()}, REGISTRY)
+    interval = interval_of(REGISTRY, row["id"], row["id"], "both")
+    write = Write(kind, interval, table, 0, 1, UPSERT)
+    if (kind, field) == ("tag", "schema"):  # which says nothing of a tag
+        commit(repo._registry.site, [write])
+        assert set((Repo(server.root / name) / "c").tags()) == {"v1", "v2"}
+        return
+    with pytest.raises(DamagedError, match="is refused"):
+        commit(repo._registry.site, [write])
+    assert set((Repo(server.root / name) / "c").tags()) == {"v1"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"author": 5},
+        {"message": None},
+        {"kind": ["write"]},
+        {"author": "\ud800"},
+        {"\ud800": 1},
+        {"more": ["\ud800"]},
+        {"rows": "many"},
+        {"rows": 1.5},
+        {"rows": float("nan")},
+        {"series": 1 << 63},
+        {"first": -1},
+        {"first": True},
+    ],
+)
+def test_a_document_that_nobody_could_read_or_copy_is_refused(
+    server: Server, said: dict[str, Any]
+) -> None:
+    name = "documents"
+    repo = Repo(server.store(name, "write"))
+    clct = repo.create_collection(SCHEMA, f"c{len(repo.ls())}")
+    (clct / "s").write(numbers(0, 3), author="\U0001f600")
+    (head,) = clct.changelog.heads()
+    child = make_child(stamp_of(head) + 1, root_of(head))
+    body = {**said, "format": 1, "parent": head, "child": child}
+    body["checksum"] = xxh3_64_hexdigest(json.dumps(body, sort_keys=True).encode())
+    path = f"{clct.changelog.folder}/{head}.{child}"
+    assert put(server, path, json.dumps(body).encode(), repo=name) == 422
+    kept = Repo(server.root / name) / clct.label
+    assert kept.revisions()["author"].to_list() == ["\U0001f600"]
 
 
 def test_a_revision_that_would_hide_the_registry_is_refused(server: Server) -> None:

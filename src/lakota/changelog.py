@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from .archive import Archive, Record, archive_digest, encode_archive
+from .archive import Archive, Record, archive_digest, check_document, encode_archive
 from .clock import Stamp
 from .digest import Digest
 from .errors import DamagedError, FormatError, NotFoundError, ObjectMissingError
@@ -490,6 +490,7 @@ def decode_document(parent: Child, child: Child, data: bytes) -> dict[str, Any]:
         body = json.loads(data)
         checksum = body.pop("checksum")
         intact = checksum == _checksum(body)
+        check_document(body)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"revision {parent}.{child} is not a document: {error}") from error
     if not intact or (body.get("parent"), body.get("child")) != (parent, child):

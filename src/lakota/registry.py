@@ -25,7 +25,7 @@ import xxhash
 from .bounds import interval_of
 from .cast import to_table
 from .digest import Digest
-from .errors import LakotaError, NotFoundError
+from .errors import DamagedError, LakotaError, NotFoundError
 from .evolution import Fact, What, evolve
 from .extent import NOWHERE, UPSERT, Extent
 from .manifest import Manifest
@@ -219,6 +219,8 @@ class Registry:
         opener = self.site.objects.segment
         plans = [plan([e], e.interval, self.site.index, opener) for e in extents]
         table = rows((part for parts in plans for part in parts), SCHEMA.arrow, opener)
+        if any(column.null_count for column in table.columns):
+            raise DamagedError("the registry has a row of a collection that leaves something out")
         found = iter(table.to_pylist())
         for e, parts in zip(extents, plans, strict=True):
             count = sum(len(part) for part in parts)

@@ -8,20 +8,47 @@ that was given last counts. A tagged revision outlives `trim`, and with it all t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .bounds import check_label, interval_of
 from .cast import to_table
 from .errors import AlreadyExistsError, LabelError, NotFoundError
 from .extent import ERASE, UPSERT
-from .moment import is_name
+from .interval import EVERYTHING, Interval
+from .manifest import Manifest
+from .moment import child_of, is_name
 from .registry import SCHEMA, Registry
+from .site import Site
 from .transaction import commit
 from .view import View
 from .writes import Write
 
-__all__ = ["Tags"]
+__all__ = ["Row", "Tags", "rows_of"]
 
 TAG = "tag"
+
+
+class Row(NamedTuple):
+    """What the registry has where tags are."""
+
+    id: str
+    label: str | None
+    child: str | None
+
+    @property
+    def tag(self) -> tuple[str, str] | None:
+        """The name and the revision, if both are what `Tags.put` writes."""
+        name, child = self.id.partition("/")[2], child_of(self.child)
+        if child is None or child != self.child or name != self.label or not is_name(name):
+            return None
+        return name, child
+
+
+def rows_of(site: Site, manifest: Manifest, interval: Interval = EVERYTHING) -> list[Row]:
+    """The rows of tags in a state of the registry."""
+    table = View(site, manifest, TAG, interval).table(["id", "label", "settings"])
+    columns = (column.to_pylist() for column in table.columns)
+    return [Row(*row) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +66,8 @@ class Tags:
             return {}
         # "0" is the character after "/".
         ours = interval_of(SCHEMA, f"{self.collection_id}/", f"{self.collection_id}0", "left")
-        table = View(site, site.joined(heads).manifest, TAG, ours).table(["label", "settings"])
-        found = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        return dict(sorted(found))
+        found = rows_of(site, site.joined(heads).manifest, ours)
+        return dict(sorted(row.tag for row in found if row.tag is not None))
 
     def put(self, name: str, child: str, *, force: bool) -> None:
         """Give a revision a name. Raises `LabelError` and, if another one has it,

@@ -23,6 +23,7 @@ from ..evolution import check_stored, default_of, evolve, widens
 from ..registry import REGISTRY_ID, SCHEMA, Contents, Entry, Registry
 from ..schema import Schema
 from ..segment import Segment
+from ..tags import Row, rows_of
 
 __all__ = ["Columns", "DeletionError", "check_segment"]
 
@@ -40,7 +41,7 @@ class Columns:
         self._registry = registry
         self._lock = threading.Lock()
         self._turn = threading.Lock()
-        self._said: tuple[tuple[Child, ...], Contents] | None = None
+        self._said: tuple[tuple[Child, ...], Contents, frozenset[Row]] | None = None
 
     @contextmanager
     def turn(self, collection_id: str) -> Iterator[None]:
@@ -73,11 +74,13 @@ class Columns:
         it deletes and may not."""
         with self._lock:
             history = self._registry.site.changelog.history()
-            before = self._contents(history.heads)
+            before, tags = self._contents(history.heads)
             try:
-                after = self._contents(history.add([(parent, child)]).heads)
+                after, later = self._contents(history.add([(parent, child)]).heads)
             except (LakotaError, ValueError, TypeError, LookupError) as error:
                 raise DamagedError(f"revision {child} of the registry: {error}") from error
+        if wrong := [row for row in later - tags if row.tag is None]:
+            raise DamagedError(f"revision {child} has a tag that is none: {wrong[0]}")
         if before == after:
             return
         gone = sorted(after.deleted.keys() - before.deleted.keys())
@@ -94,13 +97,15 @@ class Columns:
                 _check_entry(entry, child)
                 _check_columns(before, after, id_, child)
 
-    def _contents(self, heads: tuple[Child, ...]) -> Contents:
-        """What these states say together. The last are remembered: if a revision is taken, they
-        are what the next one is compared with."""
+    def _contents(self, heads: tuple[Child, ...]) -> tuple[Contents, frozenset[Row]]:
+        """What these states say together, of collections and of tags. The last are remembered: if
+        a revision is taken, they are what the next one is compared with."""
         if self._said is None or self._said[0] != heads:
             site = self._registry.site
-            self._said = heads, self._registry.contents(site.joined(heads).manifest)
-        return self._said[1]
+            manifest = site.joined(heads).manifest
+            tags = frozenset(rows_of(site, manifest))
+            self._said = heads, self._registry.contents(manifest), tags
+        return self._said[1:]
 
 
 def check_segment(segment: Segment, schema: Schema, what: str) -> None:
