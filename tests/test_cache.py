@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -167,10 +168,13 @@ def test_a_folder_stays_within_its_limit(tmp_path: Path) -> None:
     assert 100_000 < held <= 225_000
 
 
-def test_what_is_larger_than_the_limit_is_not_kept_for_long(tmp_path: Path) -> None:
-    for cache in (MemoryCache(10), FolderCache(tmp_path, 10)):
+def test_what_is_larger_than_the_limit_is_not_kept_and_drives_nothing_out(tmp_path: Path) -> None:
+    for cache in (MemoryCache(100), FolderCache(tmp_path, 100)):
+        cache.put("small", pa.py_buffer(b"x" * 50))
+        cache.put("a", pa.py_buffer(b"x" * 10))
         cache.put("a", pa.py_buffer(b"x" * 1_000))
         assert cache.get("a") is None
+        assert cache.get("small") is not None
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "1", True, None])
@@ -234,14 +238,50 @@ def test_damage_that_a_cache_got_from_the_store_goes_when_the_store_is_mended(
     assert seen >= 3
 
 
-def test_a_check_looks_at_the_store_not_at_the_cache(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["segments", "pages", "changelog"])
+def test_a_check_looks_at_the_store_not_at_the_cache(tmp_path: Path, kind: str) -> None:
     inner = CountingStore(MemoryStore(), remote=True)
     repo = Repo([tmp_path / "cache", inner])
     (repo.create_collection(SCHEMA, "c") / "s").write(numbers(0, 50))
     assert repo.check()
-    inner.delete([next(i.name for i in inner.list("segments"))])
+    names = [info.name for info in inner.list(kind)]
+    for name in names:
+        inner.put(name, b"junk")
     assert len(rows(repo / "c" / "s")) == 50
-    assert not repo.check()
+    assert {problem.name for problem in repo.check().damaged} == {*names}
+    report = repo.check(repair=FolderCache(tmp_path / "cache"))
+    assert report and {problem.name for problem in report.repaired} == {*names}
+    assert intact(Repo(inner))
+
+
+def test_a_document_that_was_damaged_when_it_was_kept_is_read_again(tmp_path: Path) -> None:
+    inner = MemoryStore()
+    clct = Repo(inner).create_collection(SCHEMA, "c")
+    (clct / "s").write(numbers(0, 50), message="first")
+    (name,) = (info.name for info in inner.list(clct.changelog.folder))
+    right = inner.get(name)
+    inner.put(name, b"junk")
+    with pytest.raises(DamagedError):
+        (Repo([tmp_path / "cache", inner]) / "c").revisions()
+    inner.put(name, right)
+    mended = Repo([tmp_path / "cache", inner]) / "c"
+    assert mended.revisions()["message"].to_list() == ["first"]
+
+
+def test_what_a_cache_has_packed_is_packed_in_the_store_as_well(tmp_path: Path) -> None:
+    """Repos may share a cache: what one of them has small the other has not."""
+    plain, packed = LocalStore(tmp_path / "plain"), LocalStore(tmp_path / "packed")
+    clct = Repo(plain).create_collection(SCHEMA, "c")
+    with clct.multi():
+        for n in range(100):
+            (clct / f"s{n}").write(numbers(0, 5))
+    Repo(packed).pull(Repo(plain))
+    cache = MemoryCache()
+    Repo([cache, packed]).pack()
+    Repo([cache, plain]).pack()
+    sizes = [{i.name: i.size for i in store.list("pages")} for store in (plain, packed)]
+    together = sizes[0].keys() & sizes[1].keys()
+    assert together and all(sizes[0][name] == sizes[1][name] for name in together)
 
 
 def test_a_folder_may_be_deleted_while_it_is_used(tmp_path: Path) -> None:
@@ -364,3 +404,16 @@ def test_a_repo_is_no_cache(tmp_path: Path) -> None:
         Repo([tmp_path, "memory://x"])
     with pytest.raises(InputError, match="at last a store"):
         Repo([])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="takes two users")
+def test_a_folder_of_another_user_is_read() -> None:
+    """Who may not write there cannot note when it was last used: that is no reason to fetch."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        FolderCache(folder).put("key", pa.py_buffer(b"bytes"))
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            os._exit(0 if FolderCache(folder).get("key") is not None else 1)
+        assert os.waitpid(child, 0)[1] == 0

@@ -43,7 +43,7 @@ from .errors import DamagedError, FormatError, NotFoundError, ObjectMissingError
 from .guide import is_guide
 from .history import PHI, Child, Edge, History, make_child, root_of, stamp_of
 from .moment import child_of, nanoseconds
-from .store.base import Store
+from .store.base import Store, decoded
 
 __all__ = [
     "PHI",
@@ -227,9 +227,8 @@ class Changelog:
 
     def _read_archive(self, name: str, digest: Digest) -> Archive:
         path = f"{self.folder}/{name}"
-        data = self.store.get(path)
         try:
-            return Archive(digest, data)
+            return decoded(self.store, path, lambda data: Archive(digest, data))
         except DamagedError as error:
             raise DamagedError(
                 f"{path} is damaged: {error}; it holds revisions: restore it from a replica's copy"
@@ -321,12 +320,17 @@ class Changelog:
                 if edge in archive.edges:
                     return _whole(*edge, archive.document(edge))
             try:
-                return decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())
+                return self._read_own(edge)
             except ObjectMissingError:
                 self.refresh()
                 if edge not in self.history():
                     raise
-        return decode_document(*edge, self.store.get(self._name(edge)).to_pybytes())
+        return self._read_own(edge)
+
+    def _read_own(self, edge: Edge) -> dict[str, Any]:
+        """The document of an edge that has a file of its own."""
+        name = self._name(edge)
+        return decoded(self.store, name, lambda data: decode_document(*edge, data.to_pybytes()))
 
     def guides(self) -> Sequence[str]:
         """The names of the guides that are there, as of the last listing."""

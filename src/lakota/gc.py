@@ -89,7 +89,7 @@ def _used(objects: Objects, deleted: set[str], seen: set[Digest]) -> set[str]:
     """The names of the objects that revisions refer to, but for those below pages `seen`."""
     ids = sorted(collection_ids(objects) - deleted)
     found, segments = reachable(objects, [Changelog(objects.store, i) for i in ids], seen)
-    return {objects.page_name(page.name) for page in found} | {segment_name(s) for s in segments}
+    return {objects.page_name(name) for name in found} | {segment_name(s) for s in segments}
 
 
 def _stale_revisions(objects: Objects, deleted: set[str], limit: float) -> list[Info]:

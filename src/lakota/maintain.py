@@ -18,7 +18,6 @@ from .encoding import recode
 from .extent import Extent
 from .manifest import Manifest, pages
 from .objects import Objects, segment_name
-from .page import Page
 from .progress import Progress, counted
 from .site import Site
 from .transaction import relocate
@@ -116,7 +115,7 @@ def pack(site: Site, done: set[Digest], progress: Progress | None = None) -> tup
     with ThreadPoolExecutor(WORKERS) as pool:
         packed = pool.map(lambda name: _pack_segment(site, name), segments)
         sizes = list(counted(packed, progress, len(segments), "segments"))
-        packed = pool.map(lambda page: _pack_page(site, page), found_pages)
+        packed = pool.map(lambda name: _pack_page(site, name), found_pages)
         sizes += counted(packed, progress, len(found_pages), "pages")
     done.update(segments)
     return sum(before for before, _ in sizes), sum(after for _, after in sizes)
@@ -124,15 +123,15 @@ def pack(site: Site, done: set[Digest], progress: Progress | None = None) -> tup
 
 def reachable(
     objects: Objects, changelogs: Iterable[Changelog], seen: set[Digest]
-) -> tuple[list[Page], set[Digest]]:
+) -> tuple[list[Digest], set[Digest]]:
     """The pages, but for those `seen`, of every revision of `changelogs`, and the segments that
-    they refer to."""
-    found: list[Page] = []
+    they refer to. Names only: all pages of a long history are more than memory holds."""
+    found: list[Digest] = []
     segments: set[Digest] = set()
     for changelog in changelogs:
         for root in {root_of(child) for _, child in changelog.history().edges}:
             for page in pages(Manifest(root, objects.page), seen):
-                found.append(page)
+                found.append(page.name)
                 if not page.level:
                     segments.update(page.segments())
     return found, segments
@@ -152,11 +151,11 @@ def _pack_segment(site: Site, name: Digest) -> tuple[int, int]:
     return segment.data.size, min(packed.size, segment.data.size)
 
 
-def _pack_page(site: Site, page: Page) -> tuple[int, int]:
+def _pack_page(site: Site, digest: Digest) -> tuple[int, int]:
     store = site.objects.store
-    name = site.objects.page_name(page.name)
-    before = store.get(name).size
-    packed = site.objects.encode_page(page, small=True)
+    name = site.objects.page_name(digest)
+    before = store.origin.get(name).size  # a cache may have it smaller
+    packed = site.objects.encode_page(site.objects.page(digest), small=True)
     if packed.size < before:
         store.put(name, packed)
     return before, min(packed.size, before)

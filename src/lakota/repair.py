@@ -31,7 +31,7 @@ from .maintain import bridges
 from .manifest import EMPTY
 from .objects import Objects, digest_of, segment_name
 from .segment import open_segment
-from .store.base import Store
+from .store.base import decoded
 
 __all__ = ["Source", "give_up_broken", "mend"]
 
@@ -76,28 +76,16 @@ def _first(
 
 
 def _copy_segment(objects: Objects, digest: Digest, source: Source) -> None:
-    def check(data: pa.Buffer) -> None:
+    def checked(data: pa.Buffer) -> pa.Buffer:
         open_segment(data, digest).check()
+        return data
 
     name = segment_name(digest)
-    objects.store.put(name, _verified(source.store, name, check))
+    objects.store.put(name, decoded(source.store, name, checked))
 
 
 def _copy_page(objects: Objects, digest: Digest, source: Source) -> None:
     objects.put({}, {digest: source.page(digest)})
-
-
-def _verified(store: Store, name: str, check: Callable[[pa.Buffer], None]) -> pa.Buffer:
-    """An object that has passed `check`, as a cache of `store` has it, or the store itself."""
-    try:
-        data = store.get(name)
-        check(data)
-    except DamagedError:
-        if not store.forget(name):  # what was damaged must not be kept
-            raise
-        data = store.origin.get(name)
-        check(data)
-    return data
 
 
 # ---- Revisions
@@ -127,8 +115,12 @@ def _copy_revision(changelog: Changelog, edge: Edge, source: Source) -> None:
 
 def _copy_archive(changelog: Changelog, file: _File, source: Source) -> None:
     """Of a copy of the files, or a cache; a replica has archives of its own."""
-    data = _verified(source.store, file.path, lambda data: Archive(file.digest, data).check())
-    changelog.store.put(file.path, data)
+
+    def checked(data: pa.Buffer) -> pa.Buffer:
+        Archive(file.digest, data).check()
+        return data
+
+    changelog.store.put(file.path, decoded(source.store, file.path, checked))
 
 
 def _restore_documents(

@@ -477,7 +477,7 @@ class Repo:
         progress: Progress | None = None,
     ) -> Report:
         """Look at every byte that a read could need, and recompute every name. True if nothing
-        is damaged; `damaged` lists what is.
+        is damaged; `damaged` lists what is. Caches are passed by.
 
         `repair`: other copies (replicas, backups, caches), from which what is damaged is restored
         as far as they have it. `give_up=True`: then delete the revisions that are still not
@@ -492,18 +492,20 @@ class Repo:
         if not isinstance(copies, list | tuple):
             raise InputError(f"repair={repair!r}: expected a Repo, what Repo takes, or a list")
         sources = [self._copy(r) for r in copies]
-        report = self._inspect(progress)
+        # A cache would hide what is damaged in the store itself.
+        objects = Objects(self.store.origin, self._header)
+        report = self._inspect(objects, progress)
         repaired: dict[str, Problem] = {}
         while report.damaged and sources:
-            found = list(mend(self._objects, report.damaged, sources))
+            found = list(mend(objects, report.damaged, sources))
             if repaired.keys() >= {p.name for p in found}:
                 break
             repaired.update((p.name, p) for p in found)
-            report = self._inspect(progress)
+            report = self._inspect(objects, progress)
         given_up: list[Problem] = []
         if give_up and report.damaged:
-            given_up = list(give_up_broken(self._objects, self._all_changelogs()))
-            report = self._inspect(progress)
+            given_up = list(give_up_broken(objects, self._all_changelogs(objects)))
+            report = self._inspect(objects, progress)
         if repaired or given_up:
             self._forget()
         return replace(report, repaired=tuple(repaired.values()), given_up=tuple(given_up))
@@ -525,15 +527,15 @@ class Repo:
             )
         return repo._objects
 
-    def _inspect(self, progress: Progress | None) -> Report:
-        report = inspect(self._objects, self._all_changelogs(), progress)
-        return replace(report, strays=tuple(strays(self._objects)))
+    def _inspect(self, objects: Objects, progress: Progress | None) -> Report:
+        report = inspect(objects, self._all_changelogs(objects), progress)
+        return replace(report, strays=tuple(strays(objects)))
 
-    def _all_changelogs(self) -> list[Changelog]:
-        ids = gc.collection_ids(self._objects)
+    def _all_changelogs(self, objects: Objects) -> list[Changelog]:
+        ids = gc.collection_ids(objects)
         with suppress(LakotaError):  # a damaged registry is reported as any collection is
             ids -= set(self._registry.deleted())
-        return [Changelog(self.store, i) for i in sorted(ids)]
+        return [Changelog(objects.store, i) for i in sorted(ids)]
 
     def _forget(self) -> None:
         """Read everything anew."""

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import pyarrow as pa
 from xxhash import xxh3_128_digest
 
-from ..errors import ObjectMissingError, StoreError
+from ..errors import DamagedError, ObjectMissingError, StoreError
 
 __all__ = [
     "MOST_PARTS",
@@ -32,10 +32,13 @@ __all__ = [
     "Tail",
     "check_folder",
     "check_name",
+    "decoded",
     "in_one",
     "is_part",
     "size_of",
 ]
+
+T = TypeVar("T")
 
 MOST_PARTS = 8
 
@@ -121,6 +124,17 @@ def check_folder(prefix: str) -> str:
     ('segments/ab', '')
     """
     return prefix if prefix == "" else check_name(prefix)
+
+
+def decoded(store: Store, name: str, decode: Callable[[pa.Buffer], T]) -> T:
+    """What `decode` makes of an object. What is damaged in a cache is kept no longer, and read from
+    the store itself."""
+    try:
+        return decode(store.get(name))
+    except DamagedError:
+        if not store.forget(name):
+            raise
+        return decode(store.origin.get(name))
 
 
 class Store(ABC):

@@ -80,6 +80,8 @@ class MemoryCache(Cache):
             return self._items[key]
 
     def put(self, key: str, data: pa.Buffer) -> None:
+        if data.size > self.limit:  # all else would have to go, and then it as well
+            return self.drop(key)
         kept = pa.py_buffer(memoryview(data).tobytes())  # the caller may go on using his
         with self._lock:
             self._drop(key)
@@ -135,12 +137,15 @@ class FolderCache(Cache):
                 data = pa.py_buffer(file.read())
             size = data.size - _CHECKSUM
             if size >= 0 and xxh3_64_digest(data.slice(0, size)) == data.slice(size).to_pybytes():
-                os.utime(path)
+                with suppress(OSError):  # of another user, or deleted at this moment
+                    os.utime(path)
                 return data.slice(0, size)
             os.unlink(path)
         return None
 
     def put(self, key: str, data: pa.Buffer) -> None:
+        if data.size > self.limit:  # all else would have to go, and then it as well
+            return self.drop(key)
         path = self._path(key)
         temporary = f"{path}.{os.urandom(4).hex()}"
         with suppress(OSError):
