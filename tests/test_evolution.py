@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from lakota import Collection, NotFoundError, Repo, Schema, SchemaError
+from lakota import Collection, FrameError, InputError, NotFoundError, Repo, Schema, SchemaError
+from lakota import registry as registry_module
 from lakota.evolution import widens
 
 SCHEMA = Schema({"k": "int32*", "x": "int32", "y": "str"})
@@ -221,3 +223,49 @@ def test_every_widening_keeps_every_value() -> None:
                     except (pa.ArrowInvalid, OverflowError):
                         continue
                     assert held.cast(wide).cast(narrow) == held, (narrow, wide, value)
+
+
+def test_of_threads_that_look_at_once_none_keeps_an_older_schema(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One thread makes the schema of what it found while another finds more, and goes on."""
+    repo = Repo()
+    clct = make(repo)
+    registry, made = repo._registry, registry_module.evolve
+
+    def slow(*args: Any, **options: Any) -> Schema:
+        monkeypatch.setattr(registry_module, "evolve", made)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(clct.add_column, "z", "float").result()
+            assert "z" in other.submit(registry.schemas, clct.id).result()[0]
+        return made(*args, **options)
+
+    registry._schemas.clear()
+    monkeypatch.setattr(registry_module, "evolve", slow)
+    registry.schemas(clct.id)
+    assert "z" in registry.schemas(clct.id)[0]
+    assert rows(clct)[0] == (1, 1, "a", None)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ({"defaults": {"z": object()}}, FrameError),
+        ({"defaults": {"z": "text"}}, FrameError),
+        ({"defaults": {"z": 1.5}}, FrameError),
+        ({"defaults": {1: 1, "z": 1}}, InputError),
+        ({"rename": {1: "x", "y": "z"}}, InputError),
+        ({"rename": {"x": "y"}}, InputError),
+        ({"rename": {"x": "z", "y": "z"}}, InputError),
+    ],
+)
+def test_a_clone_that_cannot_be_is_refused_and_changes_nothing(
+    clct: Any, how: dict[str, Any], error: type[Exception]
+) -> None:
+    schema = Schema({"k": "int32*", "x": "int32", "y": "str", "z": "int"})
+    other = Repo().create_collection(schema, "c")
+    with pytest.raises(error):
+        clct.clone(other, **how)
+    assert len(other.changelog) == 0
+    clct.clone(other, defaults={"z": 7})
+    assert rows(other)[0] == (1, 1, "a", 7)

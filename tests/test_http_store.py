@@ -8,6 +8,7 @@ import pickle
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +150,47 @@ def test_a_server_that_is_down_for_a_moment_is_not_taken_for_a_folder() -> None:
     web.shutdown()
     thread.join()
     web.server_close()
+
+
+@pytest.mark.parametrize("status", [200, 204, 404])
+def test_who_answers_in_the_place_of_the_server_is_not_believed(
+    tmp_path: Path, status: int
+) -> None:
+    """As a proxy does that does not find it: a write would seem done, or an object lost."""
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD = do_PUT = do_POST = answer
+
+        def log_message(self, *args: object) -> None: ...
+
+    (tmp_path / "repos").mkdir()
+    with serving(tmp_path / "repos", tmp_path) as server:
+        store = server.store("r")
+        store.put("a", b"x")
+        server.stop()
+        with http.server.ThreadingHTTPServer(("127.0.0.1", server.port), Other) as other:
+            thread = threading.Thread(target=other.serve_forever)
+            thread.start()
+            try:
+                for act in (
+                    lambda: store.put("b", b"y"),
+                    lambda: store.get("a"),
+                    lambda: store.tail("a", 1),
+                    lambda: store.exists("a"),
+                    lambda: store.touch("a"),
+                    lambda: store.delete(["a"]),
+                    lambda: store.names(""),
+                    lambda: list(store.list("")),
+                    lambda: store.sweep(0),
+                ):
+                    with pytest.raises(UnavailableError, match="something else than the server"):
+                        act()
+            finally:
+                other.shutdown()
+                thread.join()

@@ -423,3 +423,10 @@ def test_rounds_are_what_waits_for_one_another() -> None:
     assert asked((0, 1), (0, 1), (0.5, 1.5)) == 1
     assert asked((0, 1), (0, 9), (1, 2), (2, 3)) == 3
     assert asked((0, 5), (5, 6), (1, 9)) == 2
+
+
+def test_a_label_that_none_can_have_is_of_no_collection() -> None:
+    """Far as near: its id is asked for before the registry is there."""
+    for store in (MemoryStore(), CountingStore(MemoryStore(), remote=True)):
+        with pytest.raises(NotFoundError, match="there is: none"):
+            Repo(store).collection("\ud800")

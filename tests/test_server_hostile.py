@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 import stat
 import struct
@@ -27,6 +28,7 @@ from lakota import Clock, Repo, Schema, StoreError
 from lakota.bounds import interval_of
 from lakota.cast import to_table
 from lakota.changelog import PHI, encode_document, make_child, root_of, stamp_of
+from lakota.digest import Digest
 from lakota.encoding import encode
 from lakota.errors import AlreadyExistsError, DamagedError, InputError, NotFoundError
 from lakota.extent import UPSERT, Extent
@@ -168,12 +170,41 @@ def test_the_file_of_tokens_holds_no_token(tmp_path: Path) -> None:
         '{"tokens": [{"name": "a", "sha256": "00", "scope": "read", "repos": ["r"]}]}',
         '{"tokens": [{"name": "a", "sha256": "' + "0" * 64 + '", "scope": "r", "repos": []}]}',
         '{"tokens": [{"name": "a", "sha256": "' + "0" * 64 + '", "scope": "read", "repos": "r"}]}',
+        "[" * 100_000,
     ],
 )
 def test_a_file_that_holds_no_tokens_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "tokens.json").write_text(text)
     with pytest.raises(InputError, match="token"):
         make_app(MemoryStore(), tokens=tmp_path / "tokens.json")
+
+
+def test_a_file_of_tokens_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+    for act in (
+        list_tokens,
+        lambda path: add_token(path, "x"),
+        lambda path: serve(".", tokens=path),
+    ):
+        with pytest.raises(InputError, match="cannot be read: Is a directory"):
+            act(tmp_path)
+    with pytest.raises(StoreError, match=r"cannot write .*absent"):
+        add_token(tmp_path / "absent" / "tokens.json", "x")
+    (tmp_path / "tokens.json").mkdir()
+    with pytest.raises(InputError):
+        add_token(tmp_path / "tokens.json", "x")
+    assert os.listdir(tmp_path) == ["tokens.json"]
+
+
+def test_while_the_file_of_tokens_is_broken_nobody_gets_in(server: Server) -> None:
+    """It is the server's fault, not of those who ask: they may try again."""
+    right = server.file.read_bytes()
+    try:
+        server.file.write_text("{")
+        status, body, _ = send(server, "GET", "/r/lakota.json")
+        assert status == 500 and b"StoreError" in body and b"/" not in body
+    finally:
+        server.file.write_bytes(right)
+    assert send(server, "GET", "/r/lakota.json")[0] == 200
 
 
 def test_what_would_serve_nothing_is_refused(tmp_path: Path) -> None:
@@ -185,8 +216,9 @@ def test_what_would_serve_nothing_is_refused(tmp_path: Path) -> None:
         make_app(tmp_path / "absent", public_read=True)
     with pytest.raises(InputError, match="cert and key"):
         serve(tmp_path, public_read=True, cert="cert.pem")
-    with pytest.raises(InputError, match="cannot listen"):
-        serve(tmp_path, public_read=True, host="256.0.0.1")
+    for host in ("256.0.0.1", "a..b"):
+        with pytest.raises(InputError, match="cannot listen"):
+            serve(tmp_path, public_read=True, host=host)
 
 
 def test_public_reading_is_reading_only(tmp_path: Path) -> None:
@@ -416,6 +448,24 @@ def connections(server: Server, count: int, start: bytes) -> list[socket.socket]
     for connection in found:
         connection.sendall(start)
     return found
+
+
+def test_a_client_that_goes_away_is_no_error_of_the_server(server: Server) -> None:
+    def counted(status: int) -> int:
+        text = send(server, "GET", "/metrics")[1].decode()
+        found = re.search(rf'operation="put_object",status="{status}"}} (\d+)', text)
+        return int(found[1]) if found else 0
+
+    said, gone, failed = server.log(), counted(0), counted(500)
+    head = f"PUT /r/objects/{segment_name(Digest('c' * 32))} HTTP/1.1\r\nHost: x\r\n"
+    head += f"Authorization: Bearer {server.tokens['write']}\r\nContent-Length: 1000\r\n\r\n"
+    for connection in connections(server, 3, head.encode() + b"x"):
+        connection.close()
+    for _ in range(200):
+        if counted(0) + counted(500) == gone + failed + 3:
+            break
+        time.sleep(0.05)
+    assert (counted(0), counted(500), server.log()) == (gone + 3, failed, said)
 
 
 def test_who_asks_too_much_at_once_is_told_to_come_back(server: Server) -> None:

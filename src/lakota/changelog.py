@@ -350,11 +350,11 @@ class Changelog:
         return self.read((getattr(revision, "parent", parents[0]), child))
 
     def about(self, child: Child) -> Mapping[str, Any]:
-        """The document of the revisions that made a state, which all say the same. Kept."""
+        """The document of the revisions that made a state, which all say the same. Kept. Raises
+        `NotFoundError` if it was trimmed."""
         found = self._documents.get(child)
         if found is None:
-            parent = self.history().parents_of[child][0]
-            found = self._documents[child] = self.read((parent, child))
+            found = self._documents[child] = self.document(child)
         return found
 
     # ---- Archives

@@ -20,7 +20,13 @@ from .changelog import PHI, Changelog, Child, Revision
 from .choose import merge_by
 from .conflict import conflicts, show_conflicts
 from .diff import differences, refuse_more, touched
-from .errors import AlreadyExistsError, InputError, LabelError, NotFoundError, SchemaError
+from .errors import (
+    AlreadyExistsError,
+    InputError,
+    LabelError,
+    NotFoundError,
+    SchemaError,
+)
 from .fold import folds
 from .frames import check_polars
 from .interval import EVERYTHING
@@ -411,7 +417,9 @@ class Collection:
         if not isinstance(other, Collection):
             raise InputError(f"clone into {other!r}: expected a Collection, e.g. repo / 'label'")
         for what, names in (("rename", rename), ("defaults", defaults)):
-            if names is not None and not isinstance(names, Mapping):
+            if names is None:
+                continue
+            if not isinstance(names, Mapping) or not all(isinstance(name, str) for name in names):
                 raise InputError(f"{what}={names!r}: expected a dict of columns")
         if not all(isinstance(name, str) for name in (rename or {}).values()):
             raise InputError(f"rename={rename!r}: expected the new name of each column")
@@ -603,18 +611,20 @@ def reshaped(
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise InputError(f"clone: rename gives two columns the name {twice[0]!r}")
+    given = {
+        column.name: evolution.value_of(defaults.get(column.name), column)
+        for column in schema.columns
+        if column.name not in names
+    }
     for series in clct:
         table = series.frame().rename_columns(names)
-        yield series.label, _reshape(table, schema, defaults)
+        yield series.label, _reshape(table, schema, given)
 
 
-def _reshape(table: pa.Table, schema: Schema, defaults: Mapping[str, Any]) -> pa.Table:
-    """The columns of `schema`, from the table or else filled with a default."""
-    columns = []
-    for column in schema.columns:
-        if column.name in table.column_names:
-            columns.append(table.column(column.name))
-        else:
-            value = pa.scalar(defaults.get(column.name), column.type)
-            columns.append(pa.repeat(value, table.num_rows))
+def _reshape(table: pa.Table, schema: Schema, given: Mapping[str, pa.Scalar]) -> pa.Table:
+    """The columns of `schema`, from the table or else filled with what is given."""
+    columns = [
+        pa.repeat(given[name], table.num_rows) if name in given else table.column(name)
+        for name in schema.names
+    ]
     return pa.table(columns, names=list(schema.names))

@@ -33,6 +33,7 @@ __all__ = [
     "evolve",
     "join_facts",
     "renamed",
+    "value_of",
     "widened",
     "widens",
 ]
@@ -211,13 +212,25 @@ def _pack(default: Any, column: Column) -> str:
     """A default as base64 of an Arrow stream of one value; "" for null."""
     if default is None:
         return ""
-    schema = Schema({f"{column.name} ": "int*", column.name: column.definition})
-    table = to_table({f"{column.name} ": [0], column.name: [default]}, schema)
     sink = pa.BufferOutputStream()
-    one = table.select([column.name])
+    one = _one(default, column)
     with pa.ipc.new_stream(sink, one.schema) as writer:
         writer.write_table(one)
     return base64.b64encode(sink.getvalue()).decode()
+
+
+def value_of(default: Any, column: Column) -> pa.Scalar:
+    """A value as one of a column, null included, also if it is a key. Raises `FrameError` for one
+    that cannot be cast without loss."""
+    found: pa.Scalar = _one(default, replace(column, index=False)).column(0)[0]
+    return found
+
+
+def _one(value: Any, column: Column) -> pa.Table:
+    """A row of one column."""
+    schema = Schema({f"{column.name} ": "int*", column.name: column.definition})
+    table = to_table({f"{column.name} ": [0], column.name: [value]}, schema)
+    return table.select([column.name])
 
 
 def default_of(field: pa.Field, count: int) -> pa.Array:

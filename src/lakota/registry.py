@@ -15,6 +15,7 @@ collection, and one that is made again after its deletion starts empty.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import xxhash
 
 from .bounds import interval_of
 from .cast import to_table
+from .changelog import Child
 from .digest import Digest
 from .errors import DamagedError, LakotaError, NotFoundError
 from .evolution import Fact, What, evolve
@@ -75,7 +77,8 @@ class Registry:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._heads: tuple[str, ...] | None = None
+        self._loading = threading.Lock()
+        self._heads: tuple[Child, ...] | None = None
         self._known: Mapping[str, Entry] = {}
         self._deleted: Mapping[str, Entry] = {}
         self._facts: Mapping[str, list[Fact]] = {}
@@ -113,16 +116,18 @@ class Registry:
         deleted."""
         if fresh:
             self._load()
+        # Another thread that finds new facts goes on with other schemas, so these stay right.
+        schemas = self._schemas
         gone = self._deleted.get(collection_id)
         if gone is not None or collection_id not in self._known:
             name = f"of id {collection_id}" if gone is None else repr(gone.label)
             raise NotFoundError(f"the collection {name} is not here any more: it was deleted")
-        found = self._schemas.get(collection_id)
+        found = schemas.get(collection_id)
         if found is None:
             base = Schema.loads(self._known[collection_id].schema)
             facts = self._facts.get(collection_id, [])
             found = evolve(base, facts), evolve(base, facts, stored=True)
-            self._schemas[collection_id] = found
+            schemas[collection_id] = found
         return found
 
     def sources(self, collection_id: str) -> set[str]:
@@ -165,7 +170,10 @@ class Registry:
         commit(self.site, writes, message=message)
 
     def _load(self) -> None:
-        heads = self.site.changelog.heads()
+        with self._loading:
+            self._take(self.site.changelog.heads())
+
+    def _take(self, heads: tuple[Child, ...]) -> None:
         if heads != self._heads:
             manifest = self.site.joined(heads).manifest
             self._prove(manifest)
@@ -238,7 +246,8 @@ def _live(known: Mapping[str, Entry], deleted: Container[str]) -> dict[str, Entr
 
 def first_id(label: str) -> str:
     """The id of the first collection that is made with a label."""
-    return xxhash.xxh3_128_hexdigest(label.encode())
+    # Whoever asks for a label that none can have is told that there is none of it.
+    return xxhash.xxh3_128_hexdigest(label.encode(errors="surrogatepass"))
 
 
 def _new_id(label: str, taken: Container[str]) -> str:

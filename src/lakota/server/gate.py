@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import (
@@ -103,6 +104,8 @@ class Gate:
                 self._metrics.running -= counts
         except TimeoutError:
             return passage.late()
+        except ClientDisconnect:  # nobody is there to be told
+            log.info("%s %s: the client went away", scope["method"], scope["path"])
         except Refused as refused:
             return refused.saying(self._told(refused))
         except LakotaError as error:

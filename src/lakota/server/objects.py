@@ -127,7 +127,7 @@ async def list_objects(call: Call) -> Response:
     """Every object below a folder: lines of JSON, `[name, bytes, seconds since 1970]`."""
     folder = _folder(call)
     shown = await call.run(_is_shown, call)
-    infos = call.at.store.list(folder) if shown else iter(())
+    infos = await call.run(call.at.store.list, folder) if shown else iter(())
     every = call.scope is Scope.ADMIN
 
     def some() -> bytes:

@@ -16,7 +16,7 @@ import pyarrow.types as pat
 import xxhash
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from ..changelog import PHI, stamp_of
+from ..changelog import PHI, Child, History, stamp_of
 from ..collection import Collection
 from ..errors import NotFoundError, RangeError
 from ..schema import Schema
@@ -119,7 +119,7 @@ async def log(call: Call) -> Response:
         before = values.get("before", "~")
         children = sorted((c for c in history.children if c < before), reverse=True)
         return {
-            "revisions": [_revision(clct, child) for child in children[:limit]],
+            "revisions": [_revision(clct, history, child) for child in children[:limit]],
             "more": len(children) > limit,
         }
 
@@ -183,8 +183,7 @@ def _collections(call: Call) -> Iterator[dict[str, Any]]:
         }
 
 
-def _revision(clct: Collection, child: Any) -> dict[str, Any]:
-    history = clct.changelog.history()
+def _revision(clct: Collection, history: History, child: Child) -> dict[str, Any]:
     about = clct.changelog.about(child)
     return {
         "child": child,

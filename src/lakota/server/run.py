@@ -155,6 +155,8 @@ def _url(server: uvicorn.Server, host: str, listener: socket.socket) -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not isinstance(host, str):
+        raise InputError(f"host={host!r}: expected a name or an address of this machine")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise InputError(f"port={port!r}: expected a number from 0 to 65535")
     try:
@@ -170,7 +172,7 @@ def _listen(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
         raise InputError(f"cannot listen on {host}:{port}: {error}") from error
     return listener
 

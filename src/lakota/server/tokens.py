@@ -16,6 +16,7 @@ import os
 import secrets
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -98,7 +99,7 @@ class TokenFile:
                         for e in _load(self.path)
                     ]
                     self._seen = seen
-            except OSError as error:
+            except (OSError, InputError) as error:
                 self._grants, self._seen = [], None
                 raise StoreError(f"the file of tokens {self.path} cannot be read: {error}") from (
                     error
@@ -112,7 +113,8 @@ def add_token(
     the token: it is shown nowhere else.
 
     `name`: to tell tokens apart. `scope`: `"read"`, `"write"` or `"admin"`. `repos`: names or
-    patterns. Raises `InputError`, and `AlreadyExistsError` for a name that is taken.
+    patterns. Raises `InputError`, `AlreadyExistsError` for a name that is taken, and `StoreError`
+    where the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -135,7 +137,7 @@ def add_token(
 
 
 def remove_token(path: str | os.PathLike[str], name: str) -> None:
-    """Take a token away. Raises `NotFoundError`."""
+    """Take a token away. Raises `NotFoundError`, `InputError`, `StoreError`."""
     entries = _load(path)
     if not any(entry.name == name for entry in entries):
         known = ", ".join(repr(entry.name) for entry in entries) or "none"
@@ -154,7 +156,9 @@ def _load(path: str | os.PathLike[str]) -> list[_Entry]:
             return [_entry(found) for found in json.load(file)["tokens"]]
     except FileNotFoundError as error:
         raise InputError(f"there is no file of tokens at {os.fspath(path)}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{os.fspath(path)} is no file of tokens: {error}") from error
 
 
@@ -172,8 +176,13 @@ def _entry(found: Any) -> _Entry:
 def _save(path: str | os.PathLike[str], entries: Sequence[_Entry]) -> None:
     """Replace the file, which only its owner can read."""
     temporary = f"{os.fspath(path)}.{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"tokens": [asdict(entry) for entry in entries]}, file, indent=2)
-        file.write("\n")
-    os.replace(temporary, path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"tokens": [asdict(entry) for entry in entries]}, file, indent=2)
+            file.write("\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise StoreError(f"cannot write {os.fspath(path)}: {error.strerror}") from error

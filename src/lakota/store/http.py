@@ -311,10 +311,12 @@ class HttpStore(Store):
     def _request(
         self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse:
-        """The answer, whatever its status."""
+        """The answer, whatever its status. That of somebody else in the place of the server, as of
+        a proxy that does not find it, says neither that something was done nor that it is not
+        there: raises `UnavailableError`."""
         lib = _urllib3()
         try:
-            return self._connections().request(
+            answer = self._connections().request(
                 method,
                 f"{self.url}/{path}",
                 body=body,
@@ -329,6 +331,14 @@ class HttpStore(Store):
                 f"{method} {self.url}/{path}{size} failed: {reason}; nothing is half written: look "
                 "after the network and the server, then try again"
             ) from error
+        says_so = answer.status < 300 or answer.status in (304, 404)
+        if self._served and says_so and SERVER_HEADER not in answer.headers:
+            raise UnavailableError(
+                f"{method} {self.url}/{path} was answered with status {answer.status} by something "
+                "else than the server of lakota that was there before: look after the server, and "
+                "after what is between, then try again"
+            )
+        return answer
 
     def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
         """The body of an answer; raises what the server says is wrong."""
