@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import re
 import time
@@ -564,3 +565,25 @@ def test_a_stray_file_is_ignored_by_all_and_reported_by_check(tmp_path: Path, st
     listed = all(re.match(r"[A-Za-z0-9_]", part) for part in name.split("/"))
     if listed and " " not in name:
         assert name in repo.check().strays
+
+
+@pytest.mark.parametrize("count", [5_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_very_many_stray_files_stop_nobody(tmp_path: Path, count: int) -> None:
+    repo = Repo(tmp_path, durability="os")
+    clct = repo.create_collection(SCHEMA, "c")
+    (clct / "s").write(numbers(0, 3))
+    segment = min((tmp_path / "segments").glob("*/*"))
+    names = [f"changelog/{clct.id}/junk.{n}" for n in range(count)]
+    names += [f"segments/{segment.parent.name}/{n:028x}.arrow.old" for n in range(count)]
+    for name in names:
+        os.close(os.open(tmp_path / name, os.O_CREAT | os.O_WRONLY))
+    series = Repo(tmp_path) / "c" / "s"
+    series.write(numbers(3, 4))
+    copy = Repo()
+    copy.pull(tmp_path)
+    repo.pack()
+    repo.gc(grace=0)
+    report = repo.check()
+    assert report
+    assert {*report.strays} == {*names}
+    assert [n for n, _ in rows(series)] == [n for n, _ in rows(copy / "c" / "s")] == [0, 1, 2, 3]

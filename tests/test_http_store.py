@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from server_kit import Server, serving
 from store_suite import StoreSuite
 
-from lakota import Repo, Schema, UnavailableError
+from lakota import Repo, Schema, StoreError, UnavailableError
 from lakota.objects import digest_of
 from lakota.segment import open_segment
 from lakota.store import HttpStore, LocalStore, Store
-from lakota.store.http import PAGES_AT_ONCE
+from lakota.store.http import PAGE_HEAD, PAGES_AT_ONCE
 
 NUMBERS = itertools.count()
 
@@ -114,6 +115,16 @@ def test_a_server_that_does_not_know_how_to_send_many_pages_sends_each(server: S
     assert {n: data.to_pybytes() for n, data in remote.get_all(names).items()} == {
         name: name.encode() for name in names
     }
+
+
+@pytest.mark.parametrize("answer", [b"\0", bytes(7), PAGE_HEAD.pack(9, 0), PAGE_HEAD.pack(0, 5)])
+def test_an_answer_that_makes_no_sense_is_named(server: Server, answer: bytes) -> None:
+    remote = server.store("sense", "admin")
+    Repo(remote).init()
+    assert remote.get_all([]) == {}
+    remote._ask_pages = lambda names: pa.py_buffer(answer)  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="something else"):
+        remote.get_all([f"pages/ab/{n:030x}.page" for n in range(9)])
 
 
 def count_requests(store: HttpStore) -> Counter[str]:

@@ -155,6 +155,7 @@ class Changelog:
 
     def __init__(self, store: Store, collection_id: str) -> None:
         self.store = store
+        self.collection_id = collection_id
         self.folder = f"changelog/{collection_id}"
         self._lock = threading.Lock()
         self._history = History()

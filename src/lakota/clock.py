@@ -47,6 +47,10 @@ class Clock:
         self._last = 0
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process: a clock that has seen nothing yet."""
+        return Clock, (self._now,)
+
     def tick(self, count: int = 1) -> Stamp:
         """The first of `count` consecutive stamps that nobody else in this process gets.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime
@@ -38,6 +39,7 @@ from .progress import Progress, check_progress, labelled
 from .registry import REGISTRY_ID, SCHEMA, Entry, Registry, first_id
 from .repair import give_up_broken, mend
 from .schema import Schema
+from .series import KVSeries, Series
 from .site import Site
 from .store import (
     Cache,
@@ -129,6 +131,9 @@ class Repo:
 
     def __repr__(self) -> str:
         return f"<Repo {self.store!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again(self._registry.site)
 
     def exists(self) -> bool:
         """Whether it was made already: by `init`, by a write or by a pull."""
@@ -641,3 +646,41 @@ def _open_cache(uri: Uri) -> Cache:
         f"Repo([{uri!r}, ...]): expected a cache: a folder, 'memory://', or lakota.store's "
         "FolderCache and MemoryCache with a limit"
     )
+
+
+# ---- In another process. What was read or begun stays behind, the handle is made anew.
+
+
+def _again(site: Site) -> tuple[Callable[[], Repo], tuple[()]]:
+    """How to make the repo of a site anew."""
+    clock = None if site.clock is CLOCK else site.clock
+    objects = site.objects
+    make = partial(Repo, codec=site.codec, clock=clock, max_ahead=site.max_ahead)
+    return partial(make, objects.store, verify=objects.verify), ()
+
+
+def _collection(make: Callable[[], Repo], collection_id: str) -> Collection:
+    """The collection of that id, whatever its label is by now."""
+    repo = make()
+    for label, entry in repo._registry.live().items():
+        if entry.id == collection_id:
+            return repo._open(label, entry)
+    raise NotFoundError(f"the collection of id {collection_id} is not in {repo!r}: it was deleted")
+
+
+def _series(make: Callable[[], Repo], collection_id: str, label: str) -> Series | KVSeries:
+    return _collection(make, collection_id).series(label)
+
+
+def _reduce_collection(clct: Collection) -> tuple[Any, ...]:
+    return _collection, (_again(clct._site)[0], clct.id)
+
+
+def _reduce_series(series: Any) -> tuple[Any, ...]:
+    site = series._ledger.site
+    return _series, (_again(site)[0], site.changelog.collection_id, series.label)
+
+
+copyreg.pickle(Collection, _reduce_collection)
+copyreg.pickle(Series, _reduce_series)
+copyreg.pickle(KVSeries, _reduce_series)

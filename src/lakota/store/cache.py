@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pyarrow as pa
 from xxhash import xxh3_64_digest, xxh3_128_hexdigest
@@ -71,6 +72,9 @@ class MemoryCache(Cache):
 
     def __repr__(self) -> str:
         return f"MemoryCache(limit={self.limit})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MemoryCache, (self.limit,)
 
     def get(self, key: str) -> pa.Buffer | None:
         with self._lock:
@@ -215,6 +219,9 @@ class CachedStore(Store):
 
     def __repr__(self) -> str:
         return f"CachedStore({self.caches!r}, {self.store!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CachedStore, (self.caches, self.store)
 
     @property
     def place(self) -> Hashable:

@@ -155,12 +155,7 @@ class HttpStore(Store):
         parts = [names[at : at + PAGES_AT_ONCE] for at in range(0, len(names), PAGES_AT_ONCE)]
         found: dict[str, pa.Buffer] = {}
         for part, data in zip(parts, at_once(self._ask_pages, parts), strict=True):
-            at = 0
-            while at < data.size:
-                which, size = PAGE_HEAD.unpack_from(data, at)
-                at += PAGE_HEAD.size
-                found[part[which]] = data.slice(at, size)
-                at += size
+            found.update((part[which], page) for which, page in _pages_in(data, len(part)))
         return found
 
     def _ask_pages(self, names: Sequence[str]) -> pa.Buffer:
@@ -387,6 +382,18 @@ class HttpStore(Store):
             ca_certs=self._ca_file,
         )
         return made
+
+
+def _pages_in(data: pa.Buffer, asked: int) -> Iterator[tuple[int, pa.Buffer]]:
+    """The pages in an answer, and which of those that were asked for each is."""
+    at = 0
+    while at < data.size:
+        start = at + PAGE_HEAD.size
+        which, size = PAGE_HEAD.unpack_from(data, at) if start <= data.size else (asked, 0)
+        at = start + size
+        if which >= asked or at > data.size:
+            raise StoreError("the server sent something else than the pages that it was asked for")
+        yield which, data.slice(start, size)
 
 
 def _version(answer: urllib3.BaseHTTPResponse) -> Hashable:

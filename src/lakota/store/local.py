@@ -31,7 +31,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from io import FileIO
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -101,6 +101,9 @@ class LocalStore(Store):
 
     def __repr__(self) -> str:
         return f"LocalStore({self.root!r}, durability={self.durability!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(LocalStore, self.root, durability=self.durability), ()
 
     @property
     def place(self) -> str:

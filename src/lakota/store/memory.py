@@ -11,10 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import count
 from math import inf
+from typing import NoReturn
 
 import pyarrow as pa
 
-from ..errors import ObjectMissingError
+from ..errors import InputError, ObjectMissingError
 from .base import Content, Info, ReplacedError, Store, Tail, check_folder, check_name, in_one
 
 __all__ = ["MemoryStore"]
@@ -38,6 +39,11 @@ class MemoryStore(Store):
 
     def __repr__(self) -> str:
         return "MemoryStore()"
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "a repo in memory cannot go to another process: use a folder, or push it to one"
+        )
 
     def get(self, name: str) -> pa.Buffer:
         return self._find(name)[0]
