@@ -298,8 +298,10 @@ def test_joins_commute_associate_and_change_nothing_twice(
         }
         x, y, z = sides
         joined.add(forest.grown(join(x, forest.grown(join(y, z)))).root)
-        others = {e for side in (y, z) for e in changes(x, side)[1]}
-        joined.add(forest.grown(apply(x, others)).root)  # both at once
+        for first, *others in permutations([x, y, z]):
+            joined.add(forest.grown(join(first, *others)).root)  # at once
+            joined.add(forest.grown(join(first, *others, *others, first)).root)
+        assert join(x) == join(x, x) == Edit(x.root)
         assert joined == {forest.of([*a, *b, *c]).root}
         (root,) = joined
         for side in sides:
@@ -565,6 +567,31 @@ def test_comparing_large_manifests_reads_only_where_they_differ() -> None:
     gone, come = changes(Manifest(first.root, load), Manifest(second.root, load))
     assert (len(gone), len(come)) == (1, 1)
     assert len(set(loaded)) <= 4 * depth(first)
+
+
+def test_a_join_says_which_pages_it_will_open_level_by_level() -> None:
+    forest = Forest()
+    extents = points(5000)
+    first = forest.of(extents)
+    others = [forest.of([*extents, point("a", n, 9999)]) for n in (50, 60, 2500, 4900)]
+    said: list[set[Digest]] = []
+    loaded: set[Digest] = set()
+
+    def load(name: Digest) -> Page:
+        assert any(name in names for names in said)
+        loaded.add(name)
+        return forest.pages[name]
+
+    def expect(names: Iterable[Digest]) -> None:
+        found = set(names)
+        assert EMPTY.name not in found
+        said.append(found)
+
+    looked = [Manifest(each.root, load) for each in (*others, Manifest(EMPTY.name, load))]
+    edit = join(Manifest(first.root, forest.pages.__getitem__), *looked, expect=expect)
+    assert forest.grown(edit).root == join(first, *others).root
+    assert len(said) == depth(first) + 1
+    assert loaded == set().union(*said) - {first.root} - names(first)
 
 
 def test_what_is_not_asked_for_is_not_read() -> None:
