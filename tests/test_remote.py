@@ -358,6 +358,22 @@ def test_the_pages_of_many_heads_are_fetched_level_by_level() -> None:
     assert len((Repo(inside) / "c").changelog.heads()) == 5
 
 
+def test_what_a_commit_joins_is_fetched_at_once() -> None:
+    store = slow(MemoryStore())
+    series = Repo(store).create_collection(SCHEMA, "c") / "s"
+    joined = 0
+    for n in range(18):
+        store.clear()
+        series.write(numbers(10 * n, 10 * n + 10))
+        fetched = [
+            r for r in store.requests if r.name.startswith("segments/") and r.method != "put"
+        ]
+        joined += len(fetched) > 4
+        assert rounds(fetched) <= 1
+        assert store.rounds() <= 5
+    assert joined
+
+
 def test_a_commit_is_two_rounds_after_the_looks() -> None:
     store = slow(MemoryStore())
     series = Repo(store).create_collection(SCHEMA, "c") / "s"

@@ -22,6 +22,7 @@ from typing import Any
 import xxhash
 
 from . import compact
+from .ahead import expect_rows
 from .changelog import PHI, Child, Revision, make_child, stamp_of
 from .digest import Digest
 from .encoding import Encoded, encode
@@ -232,22 +233,23 @@ def _wiped(label: str, stamp: int) -> Extent:
 
 def _tails(site: Site, manifest: Manifest, pieces: Pieces, stamp: int) -> list[Piece]:
     """What the size-tiered rule wants stored together with the new rows."""
-    moved: list[Piece] = []
+    wanted: list[Extent] = []
     if manifest.root == EMPTY.name:
-        return moved
+        return []
     for label, interval, count in _appended(pieces):
         beyond = manifest.near(label, Interval(interval.hi, HIGH))
         if any(e.length and e.hi > interval.hi for e in beyond):
             continue  # not at the end of the series
         before = takewhile(lambda e: e.kind == REPLACE, manifest.before(label, interval.lo))
         old = (_clip(e, interval.lo) for e in before)
-        moved.extend(_move(site, reversed(compact.tail(old, count)), stamp))
+        wanted.extend(reversed(compact.tail(old, count)))
     for extent, count in _layered(pieces):
         near = islice(manifest.before(extent.label, extent.hi), LAYERS_SEEN)
         alike = [e for e in near if (e.kind, e.columns) == (extent.kind, extent.columns)]
         alike.sort(key=lambda e: (e.write, e.lo), reverse=True)
-        moved.extend(_move(site, reversed(compact.tail(alike, count)), stamp))
-    return moved
+        wanted.extend(reversed(compact.tail(alike, count)))
+    expect_rows(site.objects, wanted, EVERYTHING, site.index, whole=True)
+    return list(_move(site, wanted, stamp))
 
 
 def _layered(pieces: Pieces) -> Iterator[tuple[Extent, int]]:
