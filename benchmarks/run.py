@@ -207,19 +207,24 @@ def main() -> None:
         "growth": curves,
     }
     if options.into:
-        everything = merged(json.loads(Path(options.into).read_text()), everything)
+        former = json.loads(Path(options.into).read_text())
+        everything = merged(former, everything, {work.partition(":")[0] for work in options.works})
     save(everything, options.write)
 
 
-def merged(former: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """A former run, and beside its figures those of this one, as further repeats."""
+def merged(former: dict[str, Any], now: dict[str, Any], works: set[str]) -> dict[str, Any]:
+    """A former run, and beside its figures those of this one, as further repeats; what is missing
+    of `works` is what this one says."""
     former = former.get("full", former)
     figures = {name: dict(found) for name, found in former["figures"].items()}
     for name, found in now["figures"].items():
         for metric, values in found.items():
             known = figures.setdefault(name, {})
             known[metric] = [*known.get(metric, []), *values]
-    missing = {name: dict(found) for name, found in former["missing"].items()}
+    missing = {
+        name: {about: why for about, why in found.items() if about.split()[0] not in works}
+        for name, found in former["missing"].items()
+    }
     for name, why in now["missing"].items():
         missing.setdefault(name, {}).update(why)
     return {
