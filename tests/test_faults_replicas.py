@@ -364,13 +364,14 @@ def test_a_pull_while_one_side_forgets_and_collects_loses_nothing(
     copy = sync._copy_objects
     times = 0
 
-    def forgets(*args: Any) -> None:
+    def forgets(*args: Any) -> int:
         nonlocal times
         times += 1
-        copy(*args)
+        copied = copy(*args)
         if times == 1:
             assert (forgetful / "c").trim(grace=0.2) > 0
             assert forgetful.gc(grace=0.2).objects > 0
+        return copied
 
     time.sleep(0.3)  # all is older than the grace now
     monkeypatch.setattr(sync, "_copy_objects", forgets)

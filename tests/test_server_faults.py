@@ -207,7 +207,7 @@ def test_many_writers_lose_nothing_and_fail_no_reader(
     there.close()
     try:
         calls = [(write, (url, token, writer, turns)) for writer in range(writers)]
-        together(*calls, patience=3_000)
+        together(*calls, patience=10_000)
         here.send("stop")
         assert here.poll(60), "the reader failed"
         reads, heads = here.recv()
