@@ -19,8 +19,9 @@ from xxhash import xxh3_64_hexdigest
 
 from lakota import Repo, Schema, archive
 from lakota.archive import Archive, Record, archive_digest, encode_archive
-from lakota.changelog import Changelog, _bare, decode_document
+from lakota.changelog import Changelog
 from lakota.digest import Digest
+from lakota.document import bare, decode_document
 from lakota.encoding import encode
 from lakota.errors import DamagedError, ObjectMissingError
 from lakota.history import PHI, Child, Edge, History, make_child
@@ -410,7 +411,7 @@ def test_of_many_revisions_with_one_child_one_is_read(tmp_path: Path) -> None:
     store.clear()
     assert changelog.tidy(50, 0) == 100
     assert sum(request.method == "get" for request in store.requests) <= 3
-    assert [_bare(changelog.read(edge)) for edge in edges] == documents
+    assert [bare(changelog.read(edge)) for edge in edges] == documents
 
 
 def test_at_no_moment_of_commits_are_there_more_heads_than_writers() -> None:

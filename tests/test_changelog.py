@@ -16,6 +16,7 @@ import pytest
 import xxhash
 
 from lakota import changelog as module
+from lakota import document
 from lakota.archive import archive_digest
 from lakota.changelog import (
     ATTEMPTS,
@@ -26,13 +27,12 @@ from lakota.changelog import (
     Edge,
     RevDigest,
     Revision,
-    decode_document,
     edges_in,
-    encode_document,
     make_child,
     trimmed_in,
 )
 from lakota.digest import Digest
+from lakota.document import decode_document, encode_document
 from lakota.errors import DamagedError, FormatError, NotFoundError, ObjectMissingError
 from lakota.store import CountingStore, MemoryStore
 
@@ -130,7 +130,7 @@ def broken(parent: Child, made: Child) -> dict[str, tuple[bytes, type[Exception]
     later = json.loads(whole)
     later["format"] = 2
     del later["checksum"]
-    later["checksum"] = module._checksum(later)
+    later["checksum"] = document._checksum(later)
     name = f"revision {parent}.{made}"
     return {
         "empty": (b"", DamagedError, f"{name} is not a document: "),
@@ -584,7 +584,7 @@ def test_a_damaged_revision_stays_in_its_own_file() -> None:
     changelog.store.put(f"{FOLDER}/{bad[0]}.{bad[1]}", b"rubbish")
     data = json.loads(encode_document(*later, {})) | {"format": 2}
     del data["checksum"]
-    data["checksum"] = module._checksum(data)
+    data["checksum"] = document._checksum(data)
     changelog.store.put(f"{FOLDER}/{later[0]}.{later[1]}", json.dumps(data).encode())
     assert changelog.tidy(0, 5) == 13
     assert names(changelog) - archives(changelog) == own([*chain(20)[15:], bad, later])

@@ -186,16 +186,20 @@ def test_a_terminal_gets_tables_and_colours(filled: Path) -> None:
     assert code == 0 and "\x1b[3" not in shown and "write 39" in shown
 
 
-def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
-    lakota = f"{sys.executable} -m lakota"
-    ran = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {lakota} sql 'select * from weather' | head -n 1"],
-        cwd=filled,
+def in_bash(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
+    query = f"{sys.executable} -m lakota sql 'select * from weather'"
+    ran = in_bash(f"set -o pipefail; {query} | head -n 1", filled)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "label,n,x\n", "")
 
 
@@ -215,14 +219,7 @@ def test_a_reader_that_goes_away_is_no_error(filled: Path) -> None:
 def test_streams_that_are_full_closed_or_no_files(
     filled: Path, words: str, code: int, said: str
 ) -> None:
-    ran = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m lakota {words}"],
-        cwd=filled,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ran = in_bash(f"{sys.executable} -m lakota {words}", filled)
     assert ran.returncode == code
     assert ran.stderr.startswith(said) and ran.stderr.count("\n") == bool(said)
     assert not Path(os.devnull).is_file()

@@ -14,7 +14,7 @@ import pytest
 from fault_kit import PROCESSES, SCHEMA, content, intact, numbers, rows, tree
 
 from lakota import DamagedError, FormatError, LakotaError, Repo, Schema, SchemaError
-from lakota.changelog import encode_document
+from lakota.document import encode_document
 from lakota.encoding import encode
 from lakota.overlay import numbers as numbers_of
 from lakota.registry import Entry

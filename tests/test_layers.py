@@ -46,6 +46,7 @@ header
 ranged readahead
 objects
 history
+document
 archive
 changelog
 site bounds ahead

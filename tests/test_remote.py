@@ -374,6 +374,22 @@ def test_what_a_commit_joins_is_fetched_at_once() -> None:
     assert joined
 
 
+def test_what_a_defrag_joins_is_fetched_at_once() -> None:
+    inside = MemoryStore()
+    clct = Repo(far(inside)).create_collection(SCHEMA, "c")
+    for n in range(12):  # not at the end, so none of them joins the ones before
+        (clct / "s").write(numbers(-10 * n, 10 - 10 * n))
+    expected = (clct / "s").frame()
+    store = slow(inside)
+    again = Repo(store) / "c"
+    store.clear()
+    assert again.defrag(max_chunk=1)
+    fetched = [r for r in store.requests if r.name.startswith("segments/") and r.method != "put"]
+    assert len(fetched) > 8
+    assert rounds(fetched) <= 2  # one segment of the registry comes before
+    assert (again / "s").frame().equals(expected)
+
+
 def test_a_commit_is_two_rounds_after_the_looks() -> None:
     store = slow(MemoryStore())
     series = Repo(store).create_collection(SCHEMA, "c") / "s"

@@ -27,8 +27,9 @@ from xxhash import xxh3_64_hexdigest
 from lakota import Clock, Repo, Schema, StoreError
 from lakota.bounds import interval_of
 from lakota.cast import to_table
-from lakota.changelog import PHI, encode_document, make_child, root_of, stamp_of
+from lakota.changelog import PHI, make_child, root_of, stamp_of
 from lakota.digest import Digest
+from lakota.document import encode_document
 from lakota.encoding import encode
 from lakota.errors import AlreadyExistsError, DamagedError, InputError, NotFoundError
 from lakota.extent import UPSERT, Extent

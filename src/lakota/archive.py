@@ -28,12 +28,13 @@ import pyarrow as pa
 
 from .arrays import integers, texts
 from .digest import Digest
+from .document import check_document
 from .encoding import encode
 from .errors import DamagedError
 from .history import Edge
 from .segment import Segment, open_segment
 
-__all__ = ["Archive", "Record", "archive_digest", "check_document", "encode_archive"]
+__all__ = ["Archive", "Record", "archive_digest", "encode_archive"]
 
 _SCHEMA = pa.schema(
     [
@@ -43,8 +44,6 @@ _SCHEMA = pa.schema(
         ("arrived", pa.int64()),
     ]
 )
-_TEXTS = frozenset({"author", "kind", "message"})
-_NUMBERS = frozenset({"first", "rows", "series"})
 _NAME = re.compile(r"packed\.([0-9a-f]{32})\.[0-9a-f]{8}")
 _CHILD = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
 _CHILDREN = re.compile(r"(?:[0-9a-f]{16}-[0-9a-f]{32}\n)*")
@@ -62,21 +61,6 @@ def archive_digest(name: str) -> Digest | None:
     """The digest in the name of an archive's file; None for other names."""
     match = _NAME.fullmatch(name)
     return Digest(match[1]) if match else None
-
-
-def check_document(document: Mapping[str, Any]) -> None:
-    """Refuse what no commit says of itself, so that whoever reads or copies a document need not:
-    counts that are none, and text that is no valid Unicode. Raises `ValueError`."""
-    for name in _TEXTS & document.keys():
-        if not isinstance(document[name], str):
-            raise ValueError(f"its {name} is {document[name]!r}: expected text")
-    for name in _NUMBERS & document.keys():
-        number = document[name]
-        if type(number) is not int or not 0 <= number < 1 << 63:
-            raise ValueError(f"its {name} is {number!r}: expected a number")
-    text = json.dumps(document)
-    if "\\ud" in text:  # where text has surrogates, in pairs or not
-        json.dumps(document, ensure_ascii=False).encode()
 
 
 def encode_archive(records: Mapping[Edge, Record]) -> tuple[str, pa.Buffer]:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
 
-from .changelog import PHI, Changelog, Child, Edge, encode_document, root_of
+from .changelog import PHI, Changelog, Child, Edge, root_of
 from .digest import Digest
+from .document import encode_document
 from .errors import StoreError
 from .extent import NOWHERE
 from .header import HEADER

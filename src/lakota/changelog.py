@@ -21,7 +21,6 @@ exists has everything below it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -34,11 +33,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import xxhash
-
-from .archive import Archive, Record, archive_digest, check_document, encode_archive
+from .archive import Archive, Record, archive_digest, encode_archive
 from .clock import Stamp
 from .digest import Digest
+from .document import bare, decode_document, encode_document, whole
 from .errors import DamagedError, FormatError, NotFoundError, ObjectMissingError
 from .guide import is_guide
 from .history import PHI, Child, Edge, History, make_child, root_of, stamp_of
@@ -60,7 +58,6 @@ __all__ = [
     "trimmed_in",
 ]
 
-FORMAT = 1
 LAST = "8"
 """Sorts after the names of all states: stamps are below 2^63."""
 _NAME = re.compile(r"([0-9a-f]{16}-[0-9a-f]{32})\.([0-9a-f]{16}-[0-9a-f]{32})")
@@ -319,7 +316,7 @@ class Changelog:
         for _ in range(ATTEMPTS):
             for archive in list(self._archives.values()):
                 if edge in archive.edges:
-                    return _whole(*edge, archive.document(edge))
+                    return whole(*edge, archive.document(edge))
             try:
                 return self._read_own(edge)
             except ObjectMissingError:
@@ -363,7 +360,7 @@ class Changelog:
     def archive(self, documents: Mapping[Edge, Mapping[str, Any]]) -> None:
         """Write documents as `write` does, in one file."""
         now = time.time_ns()
-        self._put_archive({edge: Record(_bare(doc), now) for edge, doc in documents.items()})
+        self._put_archive({edge: Record(bare(doc), now) for edge, doc in documents.items()})
 
     def tidy(self, loose: int = LOOSE, keep: int = KEEP) -> int:
         """If more than `loose` revisions have files of their own, or there are many archives, move
@@ -422,7 +419,7 @@ class Changelog:
             if edge[1] not in said:
                 data = self.store.get(self._name(edge)).to_pybytes()
                 with suppress(DamagedError, FormatError):
-                    said[edge[1]] = _bare(decode_document(*edge, data))
+                    said[edge[1]] = bare(decode_document(*edge, data))
         return {e: Record(said[e[1]], arrived.get(e, 0)) for e in edges if e[1] in said}
 
     def _put_archive(self, records: Mapping[Edge, Record]) -> str:
@@ -478,50 +475,6 @@ class Changelog:
 
     def _name(self, edge: Edge) -> str:
         return f"{self.folder}/{edge[0]}.{edge[1]}"
-
-
-def encode_document(parent: Child, child: Child, document: Mapping[str, Any]) -> bytes:
-    """The bytes of a revision: JSON with sorted keys; `checksum` is the xxh3_64 of the same JSON
-    without it. Parent and child are inside, so that a document under a wrong name is noticed."""
-    body = _whole(parent, child, document)
-    body.pop("checksum", None)
-    body["checksum"] = _checksum(body)
-    return (json.dumps(body, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def decode_document(parent: Child, child: Child, data: bytes) -> dict[str, Any]:
-    """The document, checked; raises `DamagedError`, `FormatError`."""
-    try:
-        body = json.loads(data)
-        checksum = body.pop("checksum")
-        intact = checksum == _checksum(body)
-        check_document(body)
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedError(f"revision {parent}.{child} is not a document: {error}") from error
-    if not intact or (body.get("parent"), body.get("child")) != (parent, child):
-        raise DamagedError(f"revision {parent}.{child} does not match its checksum and name")
-    if body.get("format") != FORMAT:
-        raise FormatError(
-            f"revision {parent}.{child} is of format {body.get('format')}, "
-            f"this release reads {FORMAT}"
-        )
-    return dict(body)
-
-
-def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document without what `_whole` adds."""
-    return {key: value for key, value in document.items() if key not in _ADDED}
-
-
-def _whole(parent: Child, child: Child, document: Mapping[str, Any]) -> dict[str, Any]:
-    return {**document, "format": FORMAT, "parent": parent, "child": child}
-
-
-_ADDED = frozenset({"format", "parent", "child", "checksum"})
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    return xxhash.xxh3_64_hexdigest(json.dumps(body, sort_keys=True).encode())
 
 
 def edges_in(names: Iterable[str]) -> Iterable[Edge]:

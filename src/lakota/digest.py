@@ -364,7 +364,7 @@ def _keep(array: pa.Array, valid: _Mask) -> pa.Array:
     """The slots of `array` where `valid` is 1."""
     try:
         return array.filter(flags(valid))
-    except pa.ArrowNotImplementedError:  # views, as of Arrow 26: join the runs instead
+    except pa.ArrowNotImplementedError:  # Arrow cannot filter views: the runs are joined
         edges = np.flatnonzero(np.diff(valid, prepend=0, append=0)).reshape(-1, 2)
         runs = [array.slice(start, stop - start) for start, stop in edges.tolist()]
         return pa.concat_arrays(runs) if runs else array.slice(0, 0)

@@ -37,6 +37,7 @@ SEGMENTS_KEPT = 1024
 BYTES_KEPT = 1 << 29
 """Of a remote store, no more segments than have so many bytes."""
 GUIDES_KEPT = 8
+"""Of a megabyte at most each."""
 EXPECTED = 128
 """Segments that are opened at once, at most."""
 
@@ -81,7 +82,8 @@ class Objects:
         self.verify = verify
         self._pages: _Cache[Page] = _Cache(PAGES_KEPT, shared=store.remote)
         self._readahead = Readahead()
-        self._guides: OrderedDict[str, Mapping[Digest, pa.Buffer]] = OrderedDict()
+        # Never changed, but replaced: a thread may look at them while another one adds to them.
+        self._guides: Mapping[str, Mapping[Digest, pa.Buffer]] = {}
         self._coming: dict[str, None] = {}
         limit = BYTES_KEPT if store.remote else None
         self._segments: _Cache[Segment] = _Cache(
@@ -159,7 +161,7 @@ class Objects:
     def forget(self) -> None:
         """Empty the caches."""
         self._pages.clear()
-        self._guides.clear()
+        self._guides = {}
         self._segments.clear()
 
     def _read_page(self, digest: Digest) -> Page:
@@ -173,7 +175,7 @@ class Objects:
 
     def _guided(self, digest: Digest) -> Page | None:
         """A page that a guide has; what is damaged there is to be fetched."""
-        for guide in tuple(self._guides.values()):
+        for guide in self._guides.values():
             if digest in guide:
                 with suppress(DamagedError, FormatError):
                     page = Page.decode(digest, guide[digest])
@@ -183,10 +185,10 @@ class Objects:
 
     def _fetch_guides(self, data: Mapping[str, pa.Buffer], names: Iterable[str]) -> None:
         """Keep the guides that were fetched, by name; of those that are gone, that they are."""
-        for name in names:
-            self._guides[name] = decode_guide(data[name]) if name in data else {}
-            if len(self._guides) > GUIDES_KEPT:
-                self._guides.popitem(last=False)
+        fresh = {name: decode_guide(data[name]) if name in data else {} for name in names}
+        if fresh:
+            kept = [*self._guides.items(), *fresh.items()][-GUIDES_KEPT:]
+            self._guides = dict(kept)
 
     def _fetch_pages(self, digests: Iterable[Digest]) -> dict[Digest, Page]:
         """Have pages at hand, the first of which is needed: those that are not are fetched at
@@ -198,8 +200,10 @@ class Objects:
         found: dict[Digest, Page] = {}
         fetched = self.store.get_all([*names, *guides])
         self._fetch_guides(fetched, guides)
-        for name in names.keys() & fetched.keys():
-            page = self._decode_page(names[name], name, fetched[name])
+        for name, digest in names.items():
+            if name not in fetched:
+                continue
+            page = self._decode_page(digest, name, fetched[name])
             found[page.name] = page
             self._pages.set(page.name, page)
             self._readahead.learn(page)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from .changelog import Changelog, Child, root_of
 from .clock import Clock
 from .digest import Digest
-from .errors import ClockError, ClockWarning, DamagedError, StoreError
+from .errors import ClockError, ClockWarning, LakotaError
 from .guide import encode_guide, guided, is_due
 from .manifest import EMPTY, Manifest, join
 from .objects import Objects
@@ -119,11 +119,11 @@ class Site:
 
     def leave_guide(self, root: Digest, made: int) -> None:
         """Where readers are far: a guide to this state, if it is due after `made` pages above the
-        leaves. Raises nothing that a store does: readers find their way without it."""
+        leaves. Raises nothing: the commit is there already, and readers find their way without."""
         if not (self.archives and self.objects.store.remote):
             return
         changelog, objects = self.changelog, self.objects
-        with suppress(StoreError, DamagedError):
+        with suppress(LakotaError):
             manifest, old = self.manifest_of(root), changelog.guides()
             if old and not is_due(manifest.page(), made):
                 return

@@ -91,14 +91,15 @@ def _pull(
         copied.extend(edges)
         if progress is not None:
             progress(at, len(wanted), "revisions")
-    trimmed = have.children - target.changelog.history().children
+    there = target.changelog.history()
+    trimmed = have.children - there.children
     again = [edge for edge in wanted if edge[0] in trimmed]
     if again:  # what they share with what was trimmed meanwhile may have been collected
         _copy_objects(target, source, again, set(), set(), None)
     if many >= LOOSE:
         target.changelog.tidy()
-    if wanted:
-        target.leave_guide(root_of(max(target.changelog.heads())), inner)
+    if wanted and there.heads:  # none if all was trimmed meanwhile
+        target.leave_guide(root_of(there.heads[-1]), inner)
 
 
 def _missing(have: History, offered: History, trimmed: int, shallow: bool) -> set[Edge]:

@@ -248,7 +248,6 @@ def _tails(site: Site, manifest: Manifest, pieces: Pieces, stamp: int) -> list[P
         alike = [e for e in near if (e.kind, e.columns) == (extent.kind, extent.columns)]
         alike.sort(key=lambda e: (e.write, e.lo), reverse=True)
         wanted.extend(reversed(compact.tail(alike, count)))
-    expect_rows(site.objects, wanted, EVERYTHING, site.index, whole=True)
     return list(_move(site, wanted, stamp))
 
 
@@ -286,6 +285,8 @@ def _clip(extent: Extent, cut: Cut) -> Extent:
 def _move(site: Site, extents: Iterable[Extent], stamp: int) -> Iterator[Piece]:
     """The visible rows of extents, wanted at a new place."""
     index, opener = site.index, site.objects.segment
+    extents = list(extents)
+    expect_rows(site.objects, extents, EVERYTHING, index, whole=True)
     for extent in extents:
         found = plan([extent], extent.interval, index, opener)
         if found:

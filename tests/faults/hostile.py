@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from lakota import LakotaError, Repo, Schema
 from lakota.archive import Archive, archive_digest
-from lakota.changelog import Changelog, decode_document
+from lakota.changelog import Changelog
 from lakota.digest import Digest
+from lakota.document import decode_document
 from lakota.history import PHI, History, make_child
 from lakota.objects import digest_of
 from lakota.page import Page

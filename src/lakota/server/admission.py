@@ -33,11 +33,11 @@ from ..changelog import (
     PHI,
     Changelog,
     Child,
-    decode_document,
     root_of,
     stamp_of,
 )
 from ..digest import Digest, block_digests
+from ..document import decode_document
 from ..errors import DamagedError, FormatError, LakotaError, ObjectMissingError
 from ..extent import ERASE, NOWHERE, Extent
 from ..header import FORMATS, HEADER

@@ -34,8 +34,9 @@ ABOUT = "bundle.json"
 FORMAT = 1
 
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError)
-"""What the zip library raises where a file is not what it says."""
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
+"""What the zip library raises where a file is not what it says: the last of a bit that says that a
+member is encrypted, or packed in a way that there is not."""
 
 
 def _are_needs(needs: object) -> bool:
