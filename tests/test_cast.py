@@ -21,8 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakota.cast import has_duplicates, is_sorted, to_table
+from lakota.cast import to_table
 from lakota.errors import FrameError
+from lakota.order import has_duplicates, is_sorted
 from lakota.schema import Schema
 from lakota.types import parse_type, physical_values
 

@@ -21,7 +21,7 @@ clock
 interval
 extent
 types
-schema
+schema order
 cast frames
 evolution
 codecs

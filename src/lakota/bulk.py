@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from .arrays import as_numpy, integers
 from .bounds import check_label, check_labels, key_cuts
-from .cast import has_duplicates, in_order, to_table
+from .cast import to_table
 from .errors import FrameError, SchemaError
 from .extent import REPLACE, UPSERT
+from .order import has_duplicates, in_order
 from .schema import Schema
 from .writes import Load
 

@@ -10,12 +10,13 @@ import polars as pl
 import pyarrow as pa
 
 from .bounds import interval_of, key_cuts
-from .cast import has_duplicates, to_table
+from .cast import to_table
 from .changelog import Revision
 from .errors import FrameError, RangeError
 from .extent import ERASE, UPSERT
 from .interval import Cut, Interval
 from .look import one_look_first
+from .order import has_duplicates
 from .reading import Readable
 from .schema import Schema
 from .sink import Sink, frames_of

@@ -31,7 +31,15 @@ import pyarrow as pa
 from .arrays import as_flags, as_numpy, texts
 from .errors import RangeError, SchemaError
 
-__all__ = ["family", "in_polars", "parse_type", "physical_value", "physical_values", "type_name"]
+__all__ = [
+    "family",
+    "in_polars",
+    "large",
+    "parse_type",
+    "physical_value",
+    "physical_values",
+    "type_name",
+]
 
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _DAY = 86_400 * 10**9
@@ -169,6 +177,11 @@ def family(dtype: pa.DataType) -> str:
         word = re.split(r"[<\[(]", str(dtype))[0]
         raise SchemaError(f"type {dtype} is not supported: {_instead(word)}")
     return found
+
+
+def large(dtype: pa.DataType) -> pa.DataType:
+    """The type with offsets of 64 bits for strings or binaries of a type."""
+    return pa.large_string() if family(dtype) == "string" else pa.large_binary()
 
 
 def in_polars(dtype: pa.DataType) -> bool:
