@@ -231,8 +231,8 @@ def test_one_label_fetches_no_more_pages_than_the_tree_is_deep() -> None:
 LATENCY = 0.1
 
 
-def slow(store: Store) -> CountingStore:
-    return CountingStore(store, latency=LATENCY)
+def slow(store: Store, latency: float = LATENCY) -> CountingStore:
+    return CountingStore(store, latency=latency)
 
 
 def test_a_read_of_what_was_read_before_takes_one_round_of_listings() -> None:
@@ -347,9 +347,10 @@ def test_the_pages_of_many_heads_are_fetched_level_by_level() -> None:
         (copy / "c" / labels[20 * nth]).write(numbers(5, 6))
     for copy in copies:
         base.pull(copy)
-    store = slow(inside)
+    # Dozens of threads are to begin within one latency, on a machine that does other things also.
+    store = slow(inside, latency=5 * LATENCY)
     series = Repo(store) / "c" / "series 299"
-    time.sleep(5 * LATENCY)
+    time.sleep(25 * LATENCY)
     store.clear()
     series.write(numbers(7, 8))
     pages = [r for r in store.requests if r.method == "get" and r.name.startswith("pages/")]
