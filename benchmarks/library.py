@@ -26,10 +26,15 @@ class Place(NamedTuple):
     module: str
     package: str
     """The distribution whose version is reported."""
+    works: tuple[str, ...] | None = None
+    """Those that are measured; None for all."""
 
 
+FLUSHING = ("W1", "W4", "W5", "W5m", "W6", "W7", "W8", "W10")
+"""Works of which flushes take a good part."""
 KNOWN = {
     "ours": Place("ours", "ours", "lakota-arrow"),
+    "unflushed": Place("ours", "unflushed", "lakota-arrow", FLUSHING),
     "lakota 0.7.1": Place("old", "peers.lakota071", "lakota"),
     "arcticdb": Place("peers", "peers.arctic", "arcticdb"),
     "delta": Place("peers", "peers.delta", "deltalake"),
@@ -39,6 +44,9 @@ KNOWN = {
     "parquet": Place("peers", "peers.parquet", "polars"),
     "ipc": Place("peers", "peers.ipc", "polars"),
 }
+UNFLUSHED = "unflushed"
+"""Ours, with `durability="os"`: what flushes cost. Lance, Delta Lake, Icechunk and Lakota 0.7.1
+make none."""
 VERSIONED = ("lakota 0.7.1", "arcticdb", "delta", "lance", "icechunk")
 """The peers that targets refer to; the others stand beside to show what versions cost."""
 

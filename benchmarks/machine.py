@@ -54,15 +54,24 @@ def limits(parent: str) -> Metrics:
                 del a, b
                 return found
 
-        def small() -> None:
-            temporary = os.path.join(folder, ".tmp")
+        def small(name: str = "small") -> None:
+            place = os.path.join(folder, f"{name}s")
+            temporary = os.path.join(place, ".tmp")
             with open(temporary, "wb", buffering=0) as file:
                 file.write(b"x" * 4096)
                 os.fsync(file.fileno())
-            os.replace(temporary, os.path.join(folder, "small"))
-            descriptor = os.open(folder, os.O_RDONLY)
+            os.replace(temporary, os.path.join(place, name))
+            descriptor = os.open(place, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
+
+        def four() -> None:
+            list(pool.map(small, names))
+            small()
+
+        names = ("segment", "page", "parent")
+        for name in (*names, "small"):
+            os.mkdir(os.path.join(folder, f"{name}s"))
 
         copy()
         found = {
@@ -75,6 +84,8 @@ def limits(parent: str) -> Metrics:
         copied = os.path.join(folder, "copied")
         found["copy of a file of 160 MB"] = median_of(3, lambda: shutil.copyfile(path, copied))
         found["4 kB: write, fsync, rename, fsync folder"] = median_of(50, small)
+        with ThreadPoolExecutor(len(names)) as pool:
+            found["the same of three files at once, then of one"] = median_of(50, four)
     found |= decoding()
     return found
 

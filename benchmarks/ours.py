@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import library
 import numpy as np
@@ -22,6 +22,7 @@ LABEL, COLLECTION = "label", "c"
 
 class Library(library.Library):
     name = "ours"
+    durability: ClassVar[Literal["fsync", "os"]] = "fsync"
     imports = "import lakota"
     names = "from lakota import Repo, Schema"
     replicates = merges = True
@@ -36,7 +37,7 @@ class Library(library.Library):
 
     def _repo(self) -> Repo:
         if self.endpoint is None:
-            return Repo(os.path.join(self.folder, "repo"))
+            return Repo(os.path.join(self.folder, "repo"), durability=self.durability)
         options = remote.options(self.endpoint)
         return Repo(f"s3://{remote.BUCKET}/ours", storage_options=options)
 
@@ -97,7 +98,7 @@ class Library(library.Library):
         self.repo.pack()
 
     def pull(self, source: library.Library) -> None:
-        Repo(os.path.join(self.folder, "repo")).pull(os.path.join(source.folder, "repo"))
+        self._repo().pull(os.path.join(source.folder, "repo"))
 
     def merge(self) -> None:
         self.clct.merge()

@@ -34,7 +34,7 @@ import remote
 import report
 import tracer
 from kit import Sizes
-from library import KNOWN
+from library import KNOWN, UNFLUSHED
 from works import WORKS, ends
 
 HERE = Path(__file__).resolve().parent
@@ -248,7 +248,7 @@ def measure(bench: Bench, names: list[str], works: list[str], options: argparse.
             break
         for work in works:
             for name in names:
-                if (name, work) in slow:
+                if (name, work) in slow or not measures(name, work):
                     continue
                 print(f"{name} {work} ...", file=sys.stderr, flush=True)
                 seconds = bench.work(name, work)
@@ -257,9 +257,15 @@ def measure(bench: Bench, names: list[str], works: list[str], options: argparse.
     if options.flushes and not options.quick:
         for work in works:
             for name in names:
-                if work in TRACED:
+                if work in TRACED and name != UNFLUSHED:
                     print(f"{name} {work} flushes ...", file=sys.stderr, flush=True)
                     bench.flushes(name, work)
+
+
+def measures(name: str, work: str) -> bool:
+    """Whether a work tells something of this library."""
+    some = KNOWN[name].works
+    return some is None or work in some
 
 
 def save(everything: dict[str, Any], write: bool) -> None:

@@ -19,7 +19,20 @@ def command(log: str) -> list[str] | None:
     if found is None:
         return None
     calls = ",".join(f"?{name}" for name in (*FLUSHES, "access", "faccessat", "faccessat2"))
-    return [found, "-f", "--seccomp-bpf", "-qqq", "-s", "200", "-o", log, "-e", f"trace={calls}"]
+    # A work has several stages, each a process of its own: the log grows.
+    return [
+        found,
+        "-f",
+        "--seccomp-bpf",
+        "-A",
+        "-qqq",
+        "-s",
+        "200",
+        "-o",
+        log,
+        "-e",
+        f"trace={calls}",
+    ]
 
 
 def counted(lines: list[str]) -> dict[str, float]:

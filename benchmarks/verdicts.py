@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from library import VERSIONED
+from library import UNFLUSHED, VERSIONED
 from targets import BEST, SMALL, TARGETS, Target
 
 OURS = "ours"
@@ -131,7 +131,12 @@ def better(everything: Mapping[str, Any]) -> list[tuple[str, float, list[tuple[s
         theirs = []
         for name in everything["figures"]:
             value = median(everything, name, metric)
-            if name != OURS and value is not None and ours is not None and value < ours:
+            if (
+                name not in (OURS, UNFLUSHED)
+                and value is not None
+                and ours is not None
+                and value < ours
+            ):
                 theirs.append((name, value))
         if theirs and ours is not None:
             found.append((metric, ours, sorted(theirs, key=lambda pair: pair[1])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,27 @@ lines = [
 print(json.dumps(tracer.counted(lines)))
 """
     assert run(code) == {"W4 flushes per commit": 1.0}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace counts the flushes")
+def test_flushes_of_every_stage_are_counted(tmp_path: Path) -> None:
+    code = """
+import json, sys, run
+from kit import Sizes
+found = {}
+for name in "ours", "unflushed":
+    bench = run.Bench(sys.argv[1], Sizes(commits=5, reads=1, ranges=1), {"ours": sys.executable},
+                      None, run.Results())
+    bench.flushes(name, "W4")
+    found |= bench.results.figures
+print(json.dumps(found))
+"""
+    found = run(code, str(tmp_path))
+    if not found:
+        pytest.skip("strace may not trace here")
+    per_commit = "W4 flushes per commit"
+    assert found["ours"][per_commit][0] >= 2
+    assert found["unflushed"][per_commit] == [0]
 
 
 def test_a_loss_is_a_ratio_that_grew_by_a_third() -> None:
