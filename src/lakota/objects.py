@@ -25,6 +25,7 @@ from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
 from .readahead import Readahead
 from .segment import Segment, open_segment
 from .store.base import Content, Store
+from .store.local import READ_AT_MOST
 from .store.parallel import at_once, is_busy
 
 __all__ = ["MissingObjectError", "Objects", "digest_of", "page_name", "segment_name"]
@@ -32,10 +33,15 @@ __all__ = ["MissingObjectError", "Objects", "digest_of", "page_name", "segment_n
 T = TypeVar("T")
 
 PAGES_KEPT = 4096
+"""Of a remote store; 30 kB each where they are decoded."""
+PAGES_KEPT_NEAR = 1024
+"""Of a local one, where to read one again takes 50 us."""
 SEGMENTS_KEPT = 1024
-"""Those of a local store are mapped and take no memory of their own."""
 BYTES_KEPT = 1 << 29
 """Of a remote store, no more segments than have so many bytes."""
+BYTES_KEPT_NEAR = 1 << 23
+"""Of a local one. Large segments are mapped there and take no memory of their own; small ones are
+read, and opened again in 50 us."""
 GUIDES_KEPT = 8
 """Of a megabyte at most each."""
 EXPECTED = 128
@@ -80,15 +86,14 @@ class Objects:
         self.store = store
         self.header = header or Header(store)
         self.verify = verify
-        self._pages: _Cache[Page] = _Cache(PAGES_KEPT, shared=store.remote)
+        kept = PAGES_KEPT if store.remote else PAGES_KEPT_NEAR
+        self._pages: _Cache[Page] = _Cache(kept, shared=store.remote)
         self._readahead = Readahead()
         # Never changed, but replaced: a thread may look at them while another one adds to them.
         self._guides: Mapping[str, Mapping[Digest, pa.Buffer]] = {}
         self._coming: dict[str, None] = {}
-        limit = BYTES_KEPT if store.remote else None
-        self._segments: _Cache[Segment] = _Cache(
-            SEGMENTS_KEPT, lambda s: s.data.size, limit, shared=store.remote
-        )
+        weight, limit = (_fetched, BYTES_KEPT) if store.remote else (_read, BYTES_KEPT_NEAR)
+        self._segments: _Cache[Segment] = _Cache(SEGMENTS_KEPT, weight, limit, shared=store.remote)
 
     def page(self, digest: Digest) -> Page:
         """The page of that name; raises `DamagedError` if it is missing or damaged."""
@@ -230,6 +235,16 @@ class Objects:
             return self.store.get(name)
         except ObjectMissingError as error:
             raise MissingObjectError(name) from error
+
+
+def _fetched(segment: Segment) -> int:
+    return int(segment.data.size)
+
+
+def _read(segment: Segment) -> int:
+    """What an open segment of a local store takes of memory: larger ones are mapped."""
+    size = int(segment.data.size)
+    return size if size <= READ_AT_MOST else 0
 
 
 class _Cache(Generic[T]):

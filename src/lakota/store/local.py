@@ -50,13 +50,13 @@ from .base import (
 from .parallel import at_once
 from .syncfs import can_sync, sync
 
-__all__ = ["Durability", "LocalStore"]
+__all__ = ["READ_AT_MOST", "Durability", "LocalStore"]
 
 Durability = Literal["fsync", "os"]
 
 # Up to here, a read costs less than a mapping and its page faults, and takes no slot of the
 # limited number of mappings that a process may have.
-_READ_AT_MOST = 256 * 1024
+READ_AT_MOST = 256 * 1024
 
 _BATCH = 64
 """Objects for which one flush of all takes less than a flush of each."""
@@ -423,7 +423,7 @@ def _open(path: str) -> FileIO:
 
 def _read(file: FileIO) -> pa.Buffer:
     size = os.fstat(file.fileno()).st_size
-    if size > _READ_AT_MOST:
+    if size > READ_AT_MOST:
         with suppress(OSError):  # no mapping left, or a file system without any
             return pa.py_buffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
     return pa.py_buffer(file.readall())
