@@ -1,10 +1,10 @@
 """Looks at a remote store: what a collection is, and its revisions, asked for once an operation.
 
-Of a store in a folder it costs next to nothing to look again. Elsewhere each look is a round of
-listings, so an operation takes one: the registry and the revisions at once. A read does not even
-wait for it: it begins with what was there at the last look. If the look then shows that nothing
-has changed, the result is that of now; otherwise it is thrown away, as is an error, and the read is
-made again. A write begins when it has looked.
+Of a store in a folder a look is a stat or two, and an operation takes one of the registry.
+Elsewhere each look is a round of listings, so an operation takes one: the registry and the
+revisions at once. A read does not even wait for it: it begins with what was there at the last look.
+If the look then shows that nothing has changed, the result is that of now; otherwise it is thrown
+away, as is an error, and the read is made again. A write begins when it has looked.
 """
 
 from __future__ import annotations
@@ -78,9 +78,11 @@ class Looker:
 
     def read(self, act: Callable[[], T]) -> T:
         """The result of `act`, which changes nothing, on one look."""
-        last = self._last
-        if self._open is not None or (last is not None and not last.site.objects.store.remote):
+        if self._open is not None:
             return act()
+        last = self._last
+        if last is not None and not last.site.objects.store.remote:
+            return self._on(Look(self._find()), act)
         if last is None or last.history is None:
             fresh = self._fresh()
         else:

@@ -161,6 +161,7 @@ class RangedSegment(Segment):
             yield
         except DamagedError:
             self._source.refuse()
+            self._latest.clear()
             raise
 
     def _at_hand(self, batches: Sequence[int]) -> bool:

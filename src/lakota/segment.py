@@ -93,6 +93,8 @@ class Segment:
     _digests: bytes = field(repr=False)
     _firsts: bytes = field(repr=False)
     _most: int = field(default=MAX_BATCH_BYTES, repr=False)
+    _latest: dict[str, tuple[int, pa.RecordBatch]] = field(default_factory=dict, repr=False)
+    """The plain batch that was looked at last: a range looks for both of its ends, then reads."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -252,6 +254,9 @@ class Segment:
 
     def _stored(self, i: int) -> pa.RecordBatch:
         """IPC record batch `i`, as it is in the file."""
+        latest = self._latest.get("plain")
+        if latest is not None and latest[0] == i:
+            return latest[1]
         rows = min(self.batch_rows, self.num_rows - i * self.batch_rows)
         rows = 1 if self._plan.packed else rows
         limit = self._limit(self.schema.types, rows) if self._plan.compression else 0
@@ -259,6 +264,8 @@ class Segment:
         stored = self._reader.get_batch(i)
         if stored.num_rows != rows:
             raise DamagedError(f"expected {rows} rows, found {stored.num_rows}")
+        if not (self._plan.packed or self._plan.compression):  # views, which take no memory
+            self._latest["plain"] = i, stored
         return stored
 
     def _column(self, stored: pa.RecordBatch, i: int, j: int, rows: int, full: bool) -> pa.Array:
