@@ -129,15 +129,42 @@ class LocalStore(Store):
             return [_read_span(file, start, stop) for start, stop in spans]
 
     def put(self, name: str, data: Content) -> None:
-        self._settle(name, self._place(name, data))
+        self._put_each({name: data})
 
-    def _place(self, name: str, data: Content) -> str:
-        """Write an object, flushed but for its name in the folder, which is returned."""
+    def put_all(self, objects: Mapping[str, Content]) -> None:
+        # Windows opens no folders.
+        many = len(objects) >= _BATCH and self.durability == "fsync" and sys.platform != "win32"
+        if not (many and self._put_together(objects)):
+            self._put_each(objects)
+
+    def _put_each(self, objects: Mapping[str, Content]) -> None:
+        """Write objects with a flush of each, and of each folder that has a new name. Flushes that
+        run at once share a commit of the file system's journal."""
+        folders: dict[str, str] = {}
+        loose: dict[str, None] = {}
+        for name in objects:
+            folder = os.path.dirname(self._path(name))
+            if folder not in folders:
+                loose.update(dict.fromkeys(self._make_folder(folder, name)))
+                folders[folder] = name
+        if self.durability == "os":
+            for name, data in objects.items():
+                self._place(name, data)
+            return
+        above: dict[str, list[str]] = {}
+        for folder in loose:
+            above.setdefault(os.path.dirname(folder), []).append(folder)
+        steps = [partial(self._place, name, data) for name, data in objects.items()]
+        name = next(iter(objects), "")
+        steps += [partial(self._anchor, name, *each) for each in above.items()]
+        at_once(lambda step: step(), steps)
+        at_once(lambda item: self._settle(item[1], item[0]), folders.items())
+
+    def _place(self, name: str, data: Content) -> None:
+        """Write an object, flushed but for its name in the folder."""
         path = self._path(name)
-        folder = os.path.dirname(path)
         try:
-            self._make_folder(folder)
-            temporary = _temporary(folder)
+            temporary = _temporary(os.path.dirname(path))
             try:
                 with open(temporary, "xb", buffering=0) as file:
                     _write(file.fileno(), data)
@@ -150,28 +177,12 @@ class LocalStore(Store):
                 raise
         except OSError as error:
             raise self._failed("write", name, error) from error
-        return folder
 
     def _settle(self, name: str, folder: str) -> None:
         try:
-            if self.durability == "fsync":
-                _flush_folder(folder)
+            _flush_folder(folder)
         except OSError as error:
             raise self._failed("write", name, error) from error
-
-    def put_all(self, objects: Mapping[str, Content]) -> None:
-        if len(objects) < 2 or self.durability == "os":
-            return super().put_all(objects)
-        # Windows opens no folders.
-        if len(objects) >= _BATCH and sys.platform != "win32" and self._put_together(objects):
-            return
-        # A folder that several objects go to is flushed once, and flushes that run at once share
-        # a commit of the file system's journal.
-        folders: dict[str, str] = {}
-        placed = at_once(lambda item: self._place(*item), objects.items())
-        for name, folder in zip(objects, placed, strict=True):
-            folders[folder] = name
-        at_once(lambda item: self._settle(item[1], item[0]), folders.items())
 
     def _put_together(self, objects: Mapping[str, Content]) -> bool:
         """Write many objects with two flushes of the file system. False, and then nothing is
@@ -181,7 +192,8 @@ class LocalStore(Store):
         written: dict[str, str] = {}
         name = next(iter(paths))
         try:
-            self._make_folder(self.root)
+            for folder in self._make_folder(self.root, name):
+                self._anchor(name, os.path.dirname(folder), [folder])
             for folder in folders:
                 os.makedirs(folder, exist_ok=True)
             with _file_systems(folders) as systems:
@@ -270,7 +282,8 @@ class LocalStore(Store):
                 if self.durability == "fsync":
                     # Its writer may have died between any two steps of `put`, or flushed nothing.
                     _flush(file.fileno())
-                    self._anchor(os.path.dirname(path), self.root)
+                    for folder in self._loose(os.path.dirname(path), self.root):
+                        self._anchor(name, os.path.dirname(folder), [folder])
                     _flush_folder(os.path.dirname(path))
             os.utime(path)
         except _ABSENT:
@@ -333,32 +346,43 @@ class LocalStore(Store):
             if start.count("/") < MOST_PARTS - 1:
                 waiting += [start + below for below in folders if is_part(below)]
 
-    def _make_folder(self, folder: str) -> None:
+    def _make_folder(self, folder: str, name: str) -> Sequence[str]:
+        """Make a folder for an object. Returns those, of it and the folders above, that are not
+        known to be flushed."""
         top = self.root
         if not os.path.isdir(folder):
             missing = [folder]
             while not os.path.isdir(above := os.path.dirname(missing[-1])):
                 missing.append(above)
-            os.makedirs(folder, exist_ok=True)
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                raise self._failed("write", name, error) from error
             self._anchored.difference_update(missing)
             top = min(top, missing[-1], key=len)
-        if self.durability == "fsync":
-            self._anchor(folder, top)
+        return self._loose(folder, top)
 
-    def _anchor(self, folder: str, top: str) -> None:
-        """Flush the names of `folder` and of those above it up to `top`, once per store. Also
-        when they are there already: who made them may have died before flushing them."""
-        flushed = []
+    def _loose(self, folder: str, top: str) -> Sequence[str]:
+        """Which of a folder and those above it, up to `top`, this store has not flushed the names
+        of. They may be there for long: who made them may have died before flushing them."""
+        found = []
         while folder not in self._anchored:
-            parent = os.path.dirname(folder)
+            found.append(folder)
+            if folder == top:
+                break
+            folder = os.path.dirname(folder)
+        return found
+
+    def _anchor(self, name: str, parent: str, folders: Sequence[str]) -> None:
+        """Flush the names of folders, and with them those of all others there are in `parent`."""
+        try:
+            known = {*folders, *(_folders(parent) if len(parent) >= len(self.root) else ())}
             # What is above the root need not be ours to open.
             with suppress(PermissionError) if len(parent) < len(self.root) else nullcontext():
                 _flush_folder(parent)
-            flushed.append(folder)
-            if folder == top:
-                break
-            folder = parent
-        self._anchored.update(flushed)
+        except OSError as error:
+            raise self._failed("write", name, error) from error
+        self._anchored.update(known)
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[FileIO]:
@@ -411,6 +435,12 @@ def _scan(folder: str) -> tuple[list[os.DirEntry[str]], list[str]]:
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
     return files, folders
+
+
+def _folders(folder: str) -> list[str]:
+    """The folders directly in a folder."""
+    with os.scandir(folder) as entries:
+        return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def _open(path: str) -> FileIO:
