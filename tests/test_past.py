@@ -347,3 +347,17 @@ def test_a_scan_of_many_series_says_where_each_row_comes_from() -> None:
     assert found.filter(pl.col("_author") == "bob").select("n").collect()["n"].to_list() == [2, 3]
     assert found.select("_author").collect()["_author"].to_list() == ["ada"] * 3 + ["bob"] * 2
     assert found.head(1).collect().height == 1 and found.select(pl.len()).collect().item() == 5
+
+
+@pytest.mark.parametrize("moment", ["1960-01-01", "0001-01-01", -1, datetime(1969, 12, 31)])
+def test_before_1970_nothing_was_known(moment: Any) -> None:
+    clct = Repo().create_collection(SCHEMA, "c")
+    (clct / "s").write(frame([0], 1))
+    every: list[dict[str, Any]] = [{"as_of": moment}, {"before": moment}, {"before": 0}]
+    for asked in every:
+        assert clct.ls(**asked) == [] and len((clct / "s").df(**asked)) == 0
+    assert (clct / "s").vintages([moment]).is_empty()
+    (clct / "s").write(frame([0], 2))
+    assert clct.trim(grace=0) == 1
+    with pytest.raises(NotFoundError, match="were trimmed"):
+        clct.ls(as_of=moment)

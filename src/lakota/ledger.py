@@ -115,7 +115,7 @@ class Ledger:
             limit = nanoseconds(before, what="before") - 1
         else:
             limit = int(child[:16], 16) - 1
-        if limit < history.known_from:
+        if max(limit, 0) < history.known_from:  # no stamp is before 1970
             raise NotFoundError(
                 f"what was known as of {as_of if before is None else before!r} is not here any "
                 f"more: revisions up to {history.known_from:016x} were trimmed, or never pulled"
