@@ -31,6 +31,7 @@ from lakota import (
     Schema,
     SchemaError,
 )
+from lakota.transaction import _user
 
 TYPED = Schema(
     t="timestamp*",
@@ -530,3 +531,27 @@ def test_what_is_none_is_neither_pulled_from_nor_pushed_to() -> None:
     for copy in (Repo().pull, Repo().push):
         with pytest.raises(InputError, match="remote is None: expected a Repo"):
             copy(nothing)
+
+
+@pytest.mark.parametrize("variable", ["LAKOTA_AUTHOR", "LOGNAME"])
+def test_a_name_from_the_system_that_is_no_text_is_refused_before_anything_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("LAKOTA_AUTHOR", raising=False)
+    repo = Repo(tmp_path / "repo")
+    clct = repo.create_collection(SCHEMA, "c")
+    (clct / "s").write(numbers(0, 3))
+    before = tree(tmp_path / "repo")
+    monkeypatch.setattr("lakota.transaction._user", _user.__wrapped__)
+    monkeypatch.setenv(variable, os.fsdecode(b"Ren\xe9"))
+    acts: list[Callable[[], object]] = [
+        lambda: (clct / "s").write(numbers(3, 5)),
+        lambda: clct.rename("s", "t"),
+        lambda: clct.tag("v1"),
+        lambda: repo.create_collection(SCHEMA, "d"),
+    ]
+    for act in acts:
+        with pytest.raises(InputError, match=r"Ren\\udce9.*LAKOTA_AUTHOR.*lone surrogates"):
+            act()
+    assert tree(tmp_path / "repo") == before
+    assert (clct / "s").write(numbers(3, 5), author="René")

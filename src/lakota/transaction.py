@@ -73,8 +73,7 @@ def commit(
     It holds what all of the heads hold. Of many it ends some, as `Changelog.ended` says."""
     if not writes:
         return []
-    check_about(author, message)
-    author = default_author() if author is None else author
+    author = _author(author, message)
     with site.changelog.writing():
         on = site.changelog.heads() if heads is None else heads
         parents = site.changelog.ended(on) if heads is None else on
@@ -149,8 +148,7 @@ def rename(
     site: Site, old: str, new: str, *, author: str | None = None, message: str = ""
 ) -> list[Revision]:
     """Give the rows of `old` to `new`, where they lie; whatever either had before is deleted."""
-    check_about(author, message)
-    author = default_author() if author is None else author
+    author = _author(author, message)
     message = message or f"rename {old!r} to {new!r}"
     document = {
         "author": author,
@@ -190,10 +188,17 @@ def publish(
     return site.changelog.commit(parents or [PHI], make_child(stamp, root), document)
 
 
-def default_author() -> str:
-    """`LAKOTA_AUTHOR`, or the name that the system has for the user."""
+def _author(author: str | None, message: str) -> str:
+    """Who writes: `author`, or else `LAKOTA_AUTHOR`, or the name that the system has for the user,
+    which are bytes of any kind. Raises as `check_about`."""
+    check_about(author, message)
+    if author is not None:
+        return author
     name = os.environ.get("LAKOTA_AUTHOR")
-    return _user() if name is None else name
+    if name is None:
+        name = _user()
+    _check_text(f"author {name!r}, by LAKOTA_AUTHOR or else by the system,", name)
+    return name
 
 
 @cache
@@ -212,8 +217,12 @@ def check_about(author: object, message: object) -> None:
             continue
         if not isinstance(text, str):
             raise InputError(f"{name}={text!r}: expected a str, found {type(text).__name__}")
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise InputError(f"{name}={text!r} is not valid Unicode: it has lone surrogates")
+        _check_text(f"{name}={text!r}", text)
+
+
+def _check_text(what: str, text: str) -> None:
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise InputError(f"{what} is not valid Unicode: it has lone surrogates")
 
 
 def _freshen(site: Site, writes: Iterable[Write]) -> None:
