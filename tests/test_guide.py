@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -135,6 +136,31 @@ def test_a_writer_that_cannot_leave_one_has_written_all_the_same() -> None:
     load(clct, 1.0)
     assert guides(inside) == []
     assert (Repo(inside) / "c" / LABELS[5]).df()["x"].to_list() == [1.0]
+
+
+def test_where_nobody_may_delete_readers_take_the_latest_two() -> None:
+    """In a bucket to which one may only add there are more and more of them."""
+
+    class AddOnly(MemoryStore):
+        def delete(self, names: Iterable[str]) -> None:
+            if list(names):
+                raise StoreError("access denied")
+
+    inside = AddOnly()
+    clct = Repo(far(inside)).create_collection(SCHEMA, "c")
+    roots = []
+    for nth in range(5):
+        load(clct, float(nth))
+        roots.append(clct._ledger.state().root)
+    assert {name[-32:] for name in guides(inside)} == {*roots}
+    near = far(inside)
+    series = Repo(near) / "c" / LABELS[77]
+    for nth in range(3):
+        assert len(series.df()) == nth + 1
+        (clct / LABELS[77]).write({"n": [nth + 1], "x": [0.5]})
+    asked = {r.name[-32:] for r in near.requests if is_guide(r.name.split("/")[-1])}
+    assert {*roots[-2:]} <= asked
+    assert asked.isdisjoint(roots[:-2])
 
 
 def test_a_deleted_collection_takes_it_along(store: MemoryStore) -> None:

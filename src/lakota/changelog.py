@@ -203,7 +203,7 @@ class Changelog:
                 edges = {*edges_in(names)}.union(*(a.edges for a in archives.values()))
                 history = History.of(edges)
             self._names, self._archives, self._history = names, archives, history
-            self._guides = [f"{self.folder}/{name}" for name in names if is_guide(name)]
+            self._guides = [f"{self.folder}/{name}" for name in _guides_in(names, history)]
             if not (gone or history.orphans(fresh)):
                 return
 
@@ -331,7 +331,7 @@ class Changelog:
         return decoded(self.store, name, lambda data: decode_document(*edge, data.to_pybytes()))
 
     def guides(self) -> Sequence[str]:
-        """The names of the guides that are there, as of the last listing."""
+        """The names of the guides that are there, the latest first, as of the last listing."""
         return self._guides
 
     def archives(self) -> dict[str, Archive]:
@@ -475,6 +475,20 @@ class Changelog:
 
     def _name(self, edge: Edge) -> str:
         return f"{self.folder}/{edge[0]}.{edge[1]}"
+
+
+def _guides_in(names: Iterable[str], history: History) -> list[str]:
+    """The guides by their names in the folder of a changelog, that of the latest state first; those
+    of states that are gone are the last."""
+    found = [name for name in names if is_guide(name)]
+    if len(found) > 1:
+        latest: dict[str, str] = dict.fromkeys(found, "")
+        for child in history.children:
+            name = f"guide.{root_of(child)}"
+            if name in latest:
+                latest[name] = max(child, latest[name])
+        found.sort(key=latest.__getitem__, reverse=True)
+    return found
 
 
 def edges_in(names: Iterable[str]) -> Iterable[Edge]:

@@ -28,12 +28,22 @@ from .digest import DIGEST_BYTES, Digest
 from .manifest import Manifest
 from .page import Page
 
-__all__ = ["GUIDE_PAGES", "decode_guide", "encode_guide", "guided", "is_due", "is_guide"]
+__all__ = [
+    "GUIDES_READ",
+    "GUIDE_PAGES",
+    "decode_guide",
+    "encode_guide",
+    "guided",
+    "is_due",
+    "is_guide",
+]
 
 GUIDE_PAGES: Final = 512
 """What a guide has at most: about a megabyte, which costs as much as the wait for a request."""
 _RARELY: Final = 16
 """Of so many commits that each make one page above the leaves, one makes a guide, or fewer."""
+GUIDES_READ: Final = 2
+"""Of several, those of the latest states: where nobody may delete, there are more and more."""
 _HEAD: Final = Struct(f"<{DIGEST_BYTES}sI")
 _NAME: Final = re.compile(r"guide\.[0-9a-f]{32}")
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from .digest import Digest
 from .errors import DamagedError, FormatError, ObjectMissingError
-from .guide import decode_guide
+from .guide import GUIDES_READ, decode_guide
 from .header import FORMAT, Header
 from .page import Page
 from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
@@ -128,9 +128,11 @@ class Objects:
                 missing.update(((segment, s), None) for s in segment.missing(rows[digest]))
         at_once(lambda each: each[0].fetch([each[1]]), missing)
 
-    def lead(self, guides: Iterable[str]) -> None:
-        """Of a remote store: fetch these guides together with the next page that is fetched."""
-        self._coming.update((name, None) for name in guides if name not in self._guides)
+    def lead(self, guides: Sequence[str]) -> None:
+        """Of a remote store: fetch the first of these guides together with the next page that is
+        fetched."""
+        fresh = [name for name in guides[:GUIDES_READ] if name not in self._guides]
+        self._coming.update(dict.fromkeys(fresh))
 
     def expect_pages(self, digests: Iterable[Digest]) -> None:
         """Of a remote store, have these pages at hand: those that are not are fetched at once."""
@@ -201,7 +203,7 @@ class Objects:
         wanted = list(dict.fromkeys(digests))
         missing = [d for d in wanted[1:] if d not in self._pages]
         names = {self.page_name(d): d for d in (*wanted[:1], *missing)}
-        guides, self._coming = self._coming, {}
+        guides, self._coming = list(self._coming), {}  # to which other threads may still add
         found: dict[Digest, Page] = {}
         fetched = self.store.get_all([*names, *guides])
         self._fetch_guides(fetched, guides)
