@@ -101,6 +101,8 @@ REFUSED = [
     (2, "merge weather --on-conflict nonsense"),
     (2, "merge --head HEAD"),
     (2, "tag weather 2020-01-01"),
+    (2, "tag weather HEAD"),
+    (2, "tag weather @~1"),
     (2, "column add weather y nonsense"),
     (2, "column add weather x float"),
     (2, "column widen weather x int"),
@@ -299,6 +301,17 @@ def test_every_verb_prints_one_json_document(folder: Path) -> None:
     verbs |= {f"{title} {name}" for _, title, _, group in GROUPS for name, _ in group}
     assert verbs - used == {"serve"}
     assert {act for _, act in HIDDEN} <= {act for _, panel in VERBS for _, act in panel}
+
+
+def test_the_newest_head_is_what_it_is_whatever_tags_there_are(folder: Path) -> None:
+    """A library, or a replica, may have given the name to another revision."""
+    weather = Repo(".lakota") / "weather"
+    first = min(revision.child for revision in weather.changelog.log())
+    for name in ("HEAD", "HEAD~0", "@"):
+        weather.tag(name, first)
+        assert done("ls", "weather", "--as-of", name) == "Oslo\nOstend\n"
+    done("revert", "weather", "HEAD")
+    assert done("ls", "weather") == "Oslo\n"
 
 
 def test_options_of_all_verbs_stand_before_and_after(folder: Path) -> None:

@@ -89,9 +89,15 @@ _HEAD = re.compile(r"(?:HEAD|@)(?:~(\d+))?")
 _HEX = re.compile(r"[0-9a-f]{4,16}|[0-9a-f]{16}-[0-9a-f]{0,32}")
 
 
+def is_head(text: str) -> bool:
+    """Whether this names a revision by its distance from the newest head: no tag, even if there is
+    one of that name, changes what it means."""
+    return _HEAD.fullmatch(text) is not None
+
+
 def moment(clct: Collection, text: str | None) -> Any:
     """What `as_of` and `before` take: a revision, named as `revision` does, or a time or a tag."""
-    if text is None or text in clct.tags():
+    if text is None or (not is_head(text) and text in clct.tags()):
         return text
     found = _named(clct, text)
     return text if found is None else found
@@ -100,7 +106,7 @@ def moment(clct: Collection, text: str | None) -> Any:
 def revision(clct: Collection, text: str) -> str:
     """The child that a user names: a revision, its beginning, a tag, or `HEAD~2`. Raises
     `NotFoundError`."""
-    tagged = clct.tags().get(text)
+    tagged = None if is_head(text) else clct.tags().get(text)
     found = tagged if tagged is not None else _named(clct, text)
     if found is None:
         raise NotFoundError(

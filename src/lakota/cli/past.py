@@ -234,6 +234,8 @@ def tag(
         clct.untag(label)
         shell.done(f"deleted tag {label}", tag=label)
     else:
+        if labels.is_head(label):
+            raise InputError(f"tag {label!r}: HEAD and @ are the newest head: choose another name")
         child = labels.revision(clct, revision)
         clct.tag(label, child, force=force)
         shell.done(f"tagged {child[:16]} {label}", tag=label, revision=child)
