@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -284,11 +284,12 @@ class Changelog:
 
         Each costs a file. Writers that never pause make as many heads as they are, and if each of
         them ended all, one would be ended again and again. Others have other places in the circle,
-        so together they end all."""
+        so together they end all. Who has no child among the heads, as a process that writes once,
+        draws a place by lot."""
         if len(heads) <= ENDED:
             return heads
-        own = bisect_right(heads, self._own or LAST) - 1
-        return [heads[own - n] for n in range(ENDED)]
+        at = heads.index(self._own) if self._own in heads else secrets.randbelow(len(heads))
+        return [heads[at - n] for n in range(ENDED)]
 
     def commit(
         self, parents: Sequence[Child], child: Child, document: Mapping[str, Any]
