@@ -121,10 +121,31 @@ def test_columns_are_selected_in_the_order_asked(server: Server) -> None:
     assert answer.data == b'[{"note":"\\"","value":5.0}]\n'
 
 
-def test_accept_chooses_the_form(server: Server) -> None:
+CSV = "text/csv; charset=utf-8"
+JSON = "application/json"
+PARQUET = "application/vnd.apache.parquet"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("text/html, text/csv;q=0.5", CSV),
+        (f"{PARQUET};q=0.1, text/csv", CSV),
+        (f"{PARQUET}; v=1; q=0.9, TEXT/CSV; Q=0.95", CSV),
+        (f"{PARQUET}, text/csv", PARQUET),
+        ("text/csv;q=0", JSON),
+        ("text/csv;q=nan, */*", JSON),
+        ("text/csv;q=much", CSV),
+        (";q=1,,;", JSON),
+        ("*/*", JSON),
+    ],
+)
+def test_accept_chooses_the_form(server: Server, accept: str, expected: str) -> None:
     fields = (("collection", COLLECTION), ("series", "b"))
-    answer = ask(server, "/r/rows", *fields, Accept="text/html, text/csv;q=0.5")
-    assert answer.data == b"timestamp,value,note\n2024-01-01T00:00:00.000000,1.0,x\n"
+    answer = ask(server, "/r/rows", *fields, Accept=accept)
+    assert answer.headers["Content-Type"] == expected
+    if expected == CSV:
+        assert answer.data == b"timestamp,value,note\n2024-01-01T00:00:00.000000,1.0,x\n"
 
 
 def test_keys_of_several_columns_are_arrays_of_json(server: Server) -> None:

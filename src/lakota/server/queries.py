@@ -7,7 +7,8 @@ so does its etag: whoever asks again with `If-None-Match` costs a look at two fo
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -269,10 +270,21 @@ def _form(call: Call) -> str:
     """The form that is asked for."""
     if "format" in call.values:
         return str(call.values["format"])
-    accepted = call.request.headers.get("accept", "*/*")
-    media = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
-    wanted = (form for kind in media for form, own in MEDIA.items() if kind == own)
-    return next(wanted, "json")
+    accepted = call.request.headers.get("accept", "").lower()
+    media = [part.split(";") for part in accepted.split(",")]
+    media.sort(key=_weight, reverse=True)  # of equal ones the first stays the first
+    kinds = [part[0].strip() for part in media if _weight(part) > 0]
+    return next((form for kind in kinds for form, own in MEDIA.items() if kind == own), "json")
+
+
+def _weight(accepted: Sequence[str]) -> float:
+    """How much a form is wanted, from 0 to 1, by what follows its name: 1 unless it says so."""
+    for said in accepted[1:]:
+        name, _, text = said.partition("=")
+        if name.strip() == "q":
+            with suppress(ValueError):
+                return float(text)
+    return 1.0
 
 
 async def _collection_etag(call: Call, form: str = "") -> str:
