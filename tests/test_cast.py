@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 from lakota.cast import to_table
 from lakota.errors import FrameError
 from lakota.order import has_duplicates, is_sorted
+from lakota.physical import physical_values
 from lakota.schema import Schema
-from lakota.types import parse_type, physical_values
+from lakota.types import parse_type
 
 SERIES = Schema(timestamp="timestamp*", value="float")
 NOON = dt.datetime(2020, 1, 1, 12)

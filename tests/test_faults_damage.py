@@ -17,8 +17,9 @@ from lakota import DamagedError, FormatError, LakotaError, Repo, Schema, SchemaE
 from lakota.document import encode_document
 from lakota.encoding import encode
 from lakota.overlay import numbers as numbers_of
+from lakota.physical import physical_values
 from lakota.registry import Entry
-from lakota.types import parse_type, physical_values
+from lakota.types import parse_type
 
 FLIPS = [4, pytest.param(200, marks=pytest.mark.long)]
 

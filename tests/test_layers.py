@@ -21,6 +21,7 @@ clock
 interval
 extent
 types
+physical
 schema order
 cast frames
 evolution

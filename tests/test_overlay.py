@@ -31,8 +31,8 @@ from lakota.overlay import (
     rows,
     visible,
 )
+from lakota.physical import physical_values
 from lakota.segment import Segment, open_segment
-from lakota.types import physical_values
 
 BATCH = 16_384
 ROWS = 3 * BATCH + 5

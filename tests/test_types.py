@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakota.errors import RangeError, SchemaError
-from lakota.types import family, parse_type, physical_value, physical_values, type_name
+from lakota.physical import physical_value, physical_values
+from lakota.types import family, parse_type, type_name
 
 SPELLINGS = {
     "timestamp": pa.timestamp("us"),

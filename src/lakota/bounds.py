@@ -11,8 +11,8 @@ import pyarrow as pa
 from .arrays import integers, numbers
 from .errors import LabelError, RangeError
 from .interval import Cut, Interval, between, encode_rows, parse_closed
+from .physical import physical_values
 from .schema import Schema
-from .types import physical_values
 
 __all__ = [
     "check_count",

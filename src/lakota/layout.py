@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from .extent import Extent, Extents
 from .interval import Cut, before
-from .types import physical_values
+from .physical import physical_values
 
 __all__ = ["SEGMENT_ROWS", "Draft", "Piece", "Pieces", "drafts", "key_ends", "place"]
 

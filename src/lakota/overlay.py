@@ -22,8 +22,8 @@ from .errors import DamagedError
 from .evolution import default_of, widens
 from .extent import TRIM_HI, TRIM_LO, Extent
 from .interval import Cut, Interval, before, parse_cut
+from .physical import physical_values
 from .segment import Segment, read
-from .types import physical_values
 
 __all__ = [
     "ORIGIN",

@@ -23,7 +23,8 @@ import polars as pl
 import pyarrow as pa
 
 from .errors import NotFoundError, RangeError, SchemaError
-from .types import family, parse_type, physical_value, type_name
+from .physical import physical_value
+from .types import family, parse_type, type_name
 
 __all__ = ["CODECS", "Column", "Schema"]
 
