@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import data, past, replicas, service, transfer, upkeep
+from . import columns, data, past, replicas, service, transfer, upkeep
 from .shell import (
     Json,
     Pretty,
@@ -101,16 +101,16 @@ VERBS: Sequence[tuple[str, Sequence[tuple[str, Callable[..., Any]]]]] = (
     (
         "Rows",
         (
-            ("create", data.create),
+            ("create", columns.create),
             ("write", data.write),
             ("read", data.read),
             ("sql", data.sql),
             ("ls", data.ls),
             ("len", data.length),
-            ("schema", data.schema),
+            ("schema", columns.schema),
             ("delete", data.delete),
             ("rename", data.rename),
-            ("copy", data.copy),
+            ("copy", columns.copy),
             ("import", transfer.import_),
             ("export", transfer.export),
         ),
@@ -161,14 +161,14 @@ HIDDEN = (("length", data.length), ("del", data.delete))
 """Other names, from the original."""
 GROUPS = (
     (
-        data.columns,
+        columns.columns,
         "column",
         "Rows",
         (
-            ("add", data.add_column),
-            ("rename", data.rename_column),
-            ("drop", data.drop_column),
-            ("widen", data.widen_column),
+            ("add", columns.add_column),
+            ("rename", columns.rename_column),
+            ("drop", columns.drop_column),
+            ("widen", columns.widen_column),
         ),
     ),
     (
