@@ -147,8 +147,14 @@ def test_files_that_are_none(repo: Repo, tmp_path: Path) -> None:
         file.writestr("a", "b")
     with zipfile.ZipFile(tmp_path / "later", "w") as file:
         file.writestr("bundle.json", json.dumps({"format": 9, "names": "", "needs": {}}))
-    for name in ("text", "zip"):
-        with pytest.raises(InputError, match="no bundle"):
+    with zipfile.ZipFile(tmp_path / "short", "w") as file:
+        file.writestr("bundle.json", json.dumps({"format": 1, "names": ""}))
+    for name, why in (
+        ("text", "not a zip file"),
+        ("zip", "it has no bundle.json"),
+        ("short", "it has no needs"),
+    ):
+        with pytest.raises(InputError, match=f"no bundle: .*{why}"):
             repo.pull(tmp_path / name)
     with pytest.raises(FormatError, match="format 9"):
         repo.pull(tmp_path / "later")

@@ -253,6 +253,11 @@ def test_select_keeps_the_order_asked() -> None:
         WEATHER.check_select(["value", "value"])
 
 
+def test_a_bound_of_a_single_column_is_one_value() -> None:
+    with pytest.raises(RangeError, match=r"expected 1 value for the index \(n\), found 2"):
+        Schema(n="int*").key((1, 2))
+
+
 def test_a_bound_is_a_prefix_of_the_index() -> None:
     assert WEATHER.key("1970-01-01") == (0,)
     assert WEATHER.key(["1970-01-01", ""]) == (0, "")

@@ -350,8 +350,9 @@ class Schema:
         """
         given = tuple(values) if isinstance(values, tuple | list) else (values,)
         if not 1 <= len(given) <= len(self.index):
+            wanted = "1 value" if len(self.index) == 1 else f"1 to {len(self.index)} values"
             raise RangeError(
-                f"{what}={values!r}: expected 1 to {len(self.index)} values for the index "
+                f"{what}={values!r}: expected {wanted} for the index "
                 f"({', '.join(self.index)}), found {len(given)}"
             )
         return tuple(

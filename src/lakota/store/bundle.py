@@ -79,6 +79,8 @@ class BundleStore(Store):
             found, needs, names = about["format"], about["needs"], about["names"]
         except OSError as error:
             raise InputError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        except KeyError as error:
+            raise self._no_bundle(f"it has no {error.args[0]}") from error
         except (*_BROKEN, LookupError, TypeError, RecursionError) as error:
             raise self._no_bundle(error) from error
         if found != FORMAT:
