@@ -12,6 +12,8 @@ import pytest
 from fault_kit import PROCESSES, SCHEMA, content, intact, numbers, rows, together
 
 from lakota import Repo
+from lakota.changelog import Changelog, Edge
+from lakota.store import MemoryStore
 
 
 def in_threads(*acts: Callable[[], None]) -> None:
@@ -355,3 +357,36 @@ def test_a_writer_may_rely_on_an_object_that_a_collector_was_about_to_take(tmp_p
     other.gc(grace=0.2)
     assert rows(Repo(tmp_path) / "c" / "again") == [(n, float(n)) for n in range(1000)]
     assert intact(other)
+
+
+LOOKS: list[Callable[[Repo], object]] = [
+    lambda repo: repo.check().damaged == (),
+    lambda repo: (repo / "c").revisions()["rows"].to_list() == [1],
+    lambda repo: (repo / "c" / "s").df(provenance=True)["author"].to_list() == [None] * 3 + ["ada"],
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_who_looks_at_revisions_that_are_trimmed_meanwhile_finds_those_that_stay(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[Repo], object]
+) -> None:
+    store = MemoryStore()
+    other = Repo(store).create_collection(SCHEMA, "c")
+    for n in range(4):
+        (other / "s").write(numbers(n, n + 1), author="ada")
+    times, read = 0, Changelog.read
+
+    def slow(changelog: Changelog, edge: Edge) -> dict[str, Any]:
+        nonlocal times
+        times += changelog.collection_id == other.id
+        if times == 1:
+            monkeypatch.setattr(Changelog, "read", read)
+            assert other.trim(grace=0) == 3
+            Repo(store).gc(grace=0)
+        return read(changelog, edge)
+
+    repo = Repo(store)
+    assert len((repo / "c").changelog.log()) == 4
+    monkeypatch.setattr(Changelog, "read", slow)
+    assert look(repo)
+    assert times

@@ -27,7 +27,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -355,6 +355,19 @@ class Changelog:
         if found is None:
             found = self._documents[child] = self.document(child)
         return found
+
+    def told(
+        self, choose: Callable[[History], Sequence[Child]]
+    ) -> tuple[History, list[Mapping[str, Any]]]:
+        """The history, and the documents of the states that `choose` takes of it; if some of them
+        are trimmed meanwhile, of the history that there is then."""
+        for _ in range(ATTEMPTS):
+            history = self.history()
+            with suppress(NotFoundError, ObjectMissingError):
+                return history, [self.about(child) for child in choose(history)]
+            self.refresh()
+        history = self.history()
+        return history, [self.about(child) for child in choose(history)]
 
     # ---- Archives
 

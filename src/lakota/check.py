@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from .changelog import LAST, Changelog, root_of
+from .changelog import ATTEMPTS, LAST, Changelog, Edge, root_of
 from .digest import Digest
 from .errors import LakotaError
 from .manifest import EMPTY
@@ -62,7 +62,23 @@ class Report:
 def inspect(
     objects: Objects, changelogs: list[Changelog], progress: Progress | None = None
 ) -> Report:
-    """Check everything that `changelogs` refer to."""
+    """Check everything that `changelogs` refer to. What is missing because history is trimmed and
+    collected meanwhile is no damage: then all is looked at again."""
+    for _ in range(ATTEMPTS):
+        listed: dict[Changelog, frozenset[Edge]] = {}
+        report = _inspect(objects, changelogs, listed, progress)
+        if report or not any(_forgot(changelog, edges) for changelog, edges in listed.items()):
+            break
+    return report
+
+
+def _inspect(
+    objects: Objects,
+    changelogs: list[Changelog],
+    listed: dict[Changelog, frozenset[Edge]],
+    progress: Progress | None,
+) -> Report:
+    """One look at everything. `listed` is told which revisions there were."""
     problems: list[Problem] = []
     pages: set[Digest] = set()
     segments: dict[Digest, int] = {}
@@ -75,6 +91,7 @@ def inspect(
         except (LakotaError, OSError) as error:  # an archive of revisions is damaged
             problems.append(Problem(changelog.folder, str(error)))
             continue
+        listed[changelog] = frozenset(edges)
         archives = changelog.archives()
         for name, archive in archives.items():
             problems.extend(_attempt(name, archive.check))
@@ -88,6 +105,15 @@ def inspect(
         name = segment_name(digest)
         problems.extend(_attempt(name, partial(_check_segment, objects, digest)))
     return Report(revisions, len(pages), len(segments), tuple(problems))
+
+
+def _forgot(changelog: Changelog, edges: frozenset[Edge]) -> bool:
+    """Whether some of these revisions are not there any more."""
+    changelog.refresh()
+    try:
+        return not changelog.history().edges >= edges
+    except (LakotaError, OSError):
+        return False
 
 
 def _walk(

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from .answer import free_names, times
 from .changelog import Child, stamp_of
+from .errors import NotFoundError, ObjectMissingError
 from .extent import Extent
 from .overlay import ORIGIN
 from .site import Site
@@ -50,7 +52,7 @@ def _origin(site: Site, children: Sequence[Child], extent: Extent) -> Origin:
         found = [child for child in found if _holds(site, child, extent)]
     if not found:
         return Origin(extent.stamp, None)
-    return Origin(stamp_of(found[0]), site.changelog.about(found[0]).get("author"))
+    return Origin(stamp_of(found[0]), _about(site, found[0]).get("author"))
 
 
 def _candidates(site: Site, children: Sequence[Child], stamp: int) -> Iterator[Child]:
@@ -59,9 +61,16 @@ def _candidates(site: Site, children: Sequence[Child], stamp: int) -> Iterator[C
     for child in children[at:]:
         if stamp_of(child) > stamp + SPREAD:
             return
-        first = site.changelog.about(child).get("first")
+        first = _about(site, child).get("first")
         if first is not None and first <= stamp:
             yield child
+
+
+def _about(site: Site, child: Child) -> Mapping[str, Any]:
+    """What a revision says of itself; nothing if it was trimmed meanwhile."""
+    with suppress(NotFoundError, ObjectMissingError):
+        return site.changelog.about(child)
+    return {}
 
 
 def _holds(site: Site, child: Child, extent: Extent) -> bool:

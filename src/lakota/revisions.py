@@ -15,9 +15,8 @@ COUNTS = ("rows", "series")
 
 def revisions(changelog: Changelog) -> pl.DataFrame:
     """Every revision, by stamp, as `Collection.revisions` shows them."""
-    history = changelog.history()
+    history, documents = changelog.told(lambda history: sorted(history.children))
     children = sorted(history.children)
-    documents = [changelog.about(child) for child in children]
     heads = set(history.heads)
     return pl.DataFrame(
         {

@@ -31,6 +31,7 @@ from .shell import DIFFERENT, Shell, many, safe
 if TYPE_CHECKING:
     import polars as pl
 
+    from ..changelog import Child, History
     from ..collection import Collection
 
 __all__ = [
@@ -73,12 +74,14 @@ def _facts(clct: Collection, limit: int | None) -> Iterator[dict[str, Any]]:
     """The newest revisions, newest first."""
     from ..changelog import PHI, stamp_of
 
-    history = clct.changelog.history()
+    def newest(history: History) -> list[Child]:
+        return sorted(history.children, reverse=True)[:limit]
+
+    history, documents = clct.changelog.told(newest)
     tags: dict[str, list[str]] = {}
     for name, child in clct.tags().items():
         tags.setdefault(child, []).append(name)
-    for child in sorted(history.children, reverse=True)[:limit]:
-        document = clct.changelog.about(child)
+    for child, document in zip(newest(history), documents, strict=True):
         yield {
             "collection": clct.label,
             "revision": child,

@@ -7,9 +7,10 @@ so does its etag: whoever asks again with `If-None-Match` costs a look at two fo
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -116,11 +117,15 @@ async def log(call: Call) -> Response:
     def find() -> Any:
         limit = values.get("limit", _PAGE)
         clct = _collection(call)
-        history = clct.changelog.history()
         before = values.get("before", "~")
-        children = sorted((c for c in history.children if c < before), reverse=True)
+
+        def older(history: History) -> list[Child]:
+            return sorted((c for c in history.children if c < before), reverse=True)
+
+        history, documents = clct.changelog.told(lambda history: older(history)[:limit])
+        children = older(history)
         return {
-            "revisions": [_revision(clct, history, child) for child in children[:limit]],
+            "revisions": [*map(partial(_revision, history), children, documents)],
             "more": len(children) > limit,
         }
 
@@ -184,8 +189,7 @@ def _collections(call: Call) -> Iterator[dict[str, Any]]:
         }
 
 
-def _revision(clct: Collection, history: History, child: Child) -> dict[str, Any]:
-    about = clct.changelog.about(child)
+def _revision(history: History, child: Child, about: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "child": child,
         "parents": [parent for parent in history.parents_of[child] if parent != PHI],
