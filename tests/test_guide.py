@@ -147,20 +147,19 @@ def test_where_nobody_may_delete_readers_take_the_latest_two() -> None:
                 raise StoreError("access denied")
 
     inside = AddOnly()
-    clct = Repo(far(inside)).create_collection(SCHEMA, "c")
-    roots = []
-    for nth in range(5):
+    clock = Clock(now=lambda: 1_577_836_800_000_000_000)  # stamps decide where pages end
+    clct = Repo(far(inside), clock=clock).create_collection(SCHEMA, "c")
+    left: list[str] = []
+    for nth in range(6):
         load(clct, float(nth))
-        roots.append(clct._ledger.state().root)
-    assert {name[-32:] for name in guides(inside)} == {*roots}
+        left.extend(name for name in guides(inside) if name not in left)
+    assert len(left) > 3
     near = far(inside)
-    series = Repo(near) / "c" / LABELS[77]
     for nth in range(3):
-        assert len(series.df()) == nth + 1
+        assert len((Repo(near) / "c" / LABELS[77]).df()) == nth + 1
         (clct / LABELS[77]).write({"n": [nth + 1], "x": [0.5]})
-    asked = {r.name[-32:] for r in near.requests if is_guide(r.name.split("/")[-1])}
-    assert {*roots[-2:]} <= asked
-    assert asked.isdisjoint(roots[:-2])
+    asked = {r.name for r in near.requests if is_guide(r.name.split("/")[-1])}
+    assert asked and asked.isdisjoint(left[:-2])
 
 
 def test_a_deleted_collection_takes_it_along(store: MemoryStore) -> None:
