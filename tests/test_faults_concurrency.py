@@ -390,3 +390,32 @@ def test_who_looks_at_revisions_that_are_trimmed_meanwhile_finds_those_that_stay
     monkeypatch.setattr(Changelog, "read", slow)
     assert look(repo)
     assert times
+
+
+@pytest.mark.parametrize("moment", ["before it looks", "before it writes"])
+def test_two_trims_at_once_leave_what_the_later_one_leaves(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    clct = Repo(store).create_collection(SCHEMA, "c")
+    made = [(clct / "s").write(numbers(n, n + 1))[0] for n in range(6)]
+    clct.tag("first", made[0])
+    other = Repo(store) / "c"
+    step = {"before it looks": "about", "before it writes": "write"}[moment]
+    act = getattr(Changelog, step)
+    waiting = [lambda: other.trim(grace=0)]
+
+    def disturbed(self: Changelog, *arguments: Any) -> Any:
+        if waiting:
+            waiting.pop()()
+        return act(self, *arguments)
+
+    monkeypatch.setattr(Changelog, step, disturbed)
+    clct.trim(made[3], grace=0)
+    assert not waiting
+    kept = {made[0].child, made[5].child}
+    for found in (clct, other, Repo(store) / "c"):
+        found.refresh()
+        assert found.changelog.heads() == (made[5].child,)
+        assert {revision.child for revision in found.changelog.log()} == kept
+    assert (Repo(store) / "c" / "s").df(as_of="first").height == 1

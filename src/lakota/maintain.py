@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from .changelog import Changelog, Child, Edge, History, Revision, root_of, stamp_of
+from .changelog import ATTEMPTS, Changelog, Child, Edge, History, Revision, root_of, stamp_of
 from .codecs import resolve
 from .compact import fragmented
 from .digest import Digest
 from .encoding import recode
+from .errors import NotFoundError, ObjectMissingError
 from .extent import Extent
 from .manifest import Manifest, pages
 from .objects import Objects, segment_name
@@ -45,8 +46,38 @@ def trim(
     states `kept`, and everything that was superseded less than `grace` seconds ago, for a writer
     may be building on it. Returns how many were deleted, or with `dry_run` would be.
     """
-    history = site.changelog.history()
-    ages = site.changelog.ages()
+    changelog = site.changelog
+    deleted = 0
+    for attempt in range(1, ATTEMPTS + 1):
+        history = changelog.history()
+        gone = _unneeded(changelog, history, before, grace, kept)
+        if dry_run:
+            return len(gone)
+        try:
+            made = {edge: changelog.about(edge[1]) for edge in bridges(history, gone)}
+        except (NotFoundError, ObjectMissingError):  # another one trims
+            if attempt == ATTEMPTS:
+                raise
+            changelog.refresh()
+            continue
+        changelog.write(made)
+        deleted += changelog.trim(gone, max((stamp_of(child) for _, child in gone), default=0))
+        left = changelog.history().edges
+        there = {edge[1] for edge in history.edges & left}
+        stray = [edge for edge in made if edge[1] not in there]
+        if not stray:
+            break
+        # Another one has trimmed where they lead to, which would be a head again: back to before
+        # them, and look for the next that stays.
+        changelog.trim(stray, 0)
+    return deleted
+
+
+def _unneeded(
+    changelog: Changelog, history: History, before: int, grace: float, kept: Iterable[str]
+) -> list[Edge]:
+    """The revisions that `trim` is to forget."""
+    ages = changelog.ages()
     superseded: dict[str, float] = {}
     for edge in history.edges:
         at = ages.get(edge, time.time())
@@ -55,18 +86,13 @@ def trim(
     # Of a revision whose parents are gone, the past is not known; later ones than `before` keep it.
     needed.update(parent for parent, child in history.edges if stamp_of(child) >= before)
     limit = time.time() - grace
-    gone: list[Edge] = [
+    return [
         (parent, child)
         for parent, child in history.edges
         if stamp_of(child) < before
         and child not in needed
         and superseded.get(child, limit) <= limit
     ]
-    if dry_run:
-        return len(gone)
-    changelog = site.changelog
-    changelog.write({edge: changelog.about(edge[1]) for edge in bridges(history, gone)})
-    return site.changelog.trim(gone, max((stamp_of(child) for _, child in gone), default=0))
 
 
 def bridges(history: History, gone: Iterable[Edge]) -> Iterator[Edge]:
