@@ -27,11 +27,13 @@ from lakota.extent import (
     Extent,
     Extents,
     clusters,
+    laid,
     resolve,
 )
 from lakota.interval import HIGH, LOW, Cut, Interval, after, before
 from lakota.manifest import (
     EMPTY,
+    FEW,
     Edit,
     Manifest,
     apply,
@@ -270,6 +272,70 @@ def test_a_manifest_depends_on_the_set_of_its_writes_alone(
         assert apply(manifest, extents) == Edit(manifest.root)
         # The root is the one that the extents make without a history.
         assert Forest().of(expected.extents()).root == expected.root
+
+
+def resolved_onto(manifest: Manifest, new: Iterable[Extent]) -> Edit:
+    """What `apply` says, by the law alone: everything of each label anew."""
+    old, every = set(manifest.extents()), set(resolved([*manifest.extents(), *new]))
+    return rewrite(manifest, old - every, every - old)
+
+
+beside = st.lists(
+    st.tuples(st.sampled_from(LABELS), spans, st.integers(0, 9), st.booleans()), max_size=8
+)
+
+
+def replaces(found: Iterable[tuple[str, tuple[Cut, Cut], int, bool]], later: int) -> list[Extent]:
+    """Writes and deletions with stamps from `later` on, mostly newer than others."""
+    return [
+        point(label, 0, later + stamp)._replace(
+            lo=lo, hi=hi, length=4 * full, segment=b"n" * 16 if full else NOWHERE, offset=nth
+        )
+        for nth, (label, (lo, hi), stamp, full) in enumerate(found)
+    ]
+
+
+@given(many_labels, beside, beside, st.sampled_from([0, 6]), fanouts)
+def test_newer_replaces_are_laid_in_as_the_law_says(
+    extents: list[Extent], first: Any, second: Any, later: int, fanout: int
+) -> None:
+    with with_fanout(fanout):
+        forest = Forest()
+        manifest = forest.of(extents)
+        for found, stamp in ((first, later), (second, 2 * later)):
+            new = replaces(found, stamp)
+            expected, edit = resolved_onto(manifest, new), apply(manifest, new)
+            assert edit.root == expected.root and edit.pages.keys() == expected.pages.keys()
+            assert apply_all(manifest, Extents.of(new)).root == edit.root
+            manifest = forest.grown(edit)
+
+
+@given(one_label, beside.filter(bool))
+def test_what_newer_replaces_leave_is_what_the_law_leaves(extents: list[Extent], new: Any) -> None:
+    fresh = [e._replace(label="a") for e in replaces(new, 6)]
+    old = resolve(extents)
+    found = laid(fresh, old)
+    los = sorted(e.lo for e in fresh), sorted(e.hi for e in fresh)
+    if found is not None:
+        gone, come = found
+        assert sorted([*(e for e in old if e not in gone), *come], key=lambda e: e.key) == resolve(
+            [*old, *fresh]
+        )
+    elif len({e.stamp for e in fresh}) == len(fresh):
+        assert any(hi > lo for lo, hi in zip(los[0][1:], los[1], strict=False))
+
+
+@given(many_labels, st.lists(st.sampled_from([*LABELS, "", "aa", "z"]), unique=True), fanouts)
+def test_what_is_gathered_of_labels_is_all_of_them(
+    extents: list[Extent], labels: list[str], fanout: int
+) -> None:
+    with with_fanout(fanout):
+        manifest = Forest().of(extents)
+        found = manifest.gather(labels)
+        assert list(found) == labels
+        for label, known in found.items():
+            assert known is None or known == manifest.select(label)
+            assert known is not None or len(manifest.select(label)) > FEW
 
 
 @given(st.sets(st.sampled_from(LABELS)), many_labels, fanouts)

@@ -12,9 +12,10 @@ the same write, the later placed wins, then the greater digest, offset and lengt
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise
-from operator import lt
+from operator import itemgetter, lt
 from typing import NamedTuple
 
 from .interval import Cut, Interval
@@ -30,6 +31,7 @@ __all__ = [
     "ExtentKey",
     "Extents",
     "clusters",
+    "laid",
     "resolve",
 ]
 
@@ -128,6 +130,10 @@ class Extents(NamedTuple):
         return all(map(lt, self.label, islice(self.label, 1, None)))
 
 
+_LO: Callable[[Extent], Cut] = itemgetter(1)
+_STAMP: Callable[[Extent], int] = itemgetter(3)
+
+
 def resolve(extents: Iterable[Extent]) -> list[Extent]:
     """What is visible of `extents`, all of one label, as maximal pieces sorted by key."""
     ranked = sorted(set(extents), key=lambda e: e.rank)
@@ -164,6 +170,54 @@ def _hides_all(ranked: Sequence[Extent]) -> bool:
         return False
     lo, hi, rank = newest.lo, newest.hi, newest.rank
     return all(lo <= e.lo and e.hi <= hi for e in older) and older[-1].rank != rank
+
+
+def laid(
+    fresh: Sequence[Extent], old: Iterable[Extent]
+) -> tuple[list[Extent], list[Extent]] | None:
+    """What becomes of `old`, all that is visible of a label, under `fresh`: the extents that go,
+    and those that come. So it is with nearly every write: replaces beside each other, newer than
+    all that they meet, of which nothing shines through. None where it is not so, and `resolve` has
+    to say."""
+    ordered = fresh if len(fresh) == 1 else sorted(fresh, key=_LO)
+    known = list(old)
+    reach = b""
+    for e in ordered:
+        if e.kind != REPLACE or (e.trim and not e.length) or not reach <= e.lo < e.hi:
+            return None
+        reach = e.hi
+    stamps = {e.stamp for e in ordered}  # pieces of one write may be one
+    if len(stamps) < len(ordered) or (known and max(map(_STAMP, known)) >= min(stamps)):
+        return None
+    los, his = [e.lo for e in ordered], [e.hi for e in ordered]
+    gone: list[Extent] = []
+    come = list(ordered)
+    for e in known:
+        met = ordered[bisect_right(his, e.lo) : bisect_left(los, e.hi)]
+        if met:
+            gone.append(e)
+            come.extend(_left(e, met))
+    return gone, come
+
+
+def _left(old: Extent, over: Sequence[Extent]) -> list[Extent]:
+    """The pieces of an extent that others, in key order, leave of it; each of them overlaps it."""
+    pieces: list[Extent] = []
+    at = old.lo
+    for new in over:
+        if at < new.lo:
+            pieces.append(_piece(old, at, new.lo))
+        at = new.hi
+    if at < old.hi:
+        pieces.append(_piece(old, at, old.hi))
+    return pieces
+
+
+def _piece(e: Extent, lo: Cut, hi: Cut) -> Extent:
+    trim = (TRIM_LO if lo > e.lo else e.trim & TRIM_LO) | (
+        TRIM_HI if hi < e.hi else e.trim & TRIM_HI
+    )
+    return e._replace(lo=lo, hi=hi, trim=trim if e.length else 0)
 
 
 def _visible(ranked: Sequence[Extent], base: int | None, upserts: set[int]) -> list[Extent]:

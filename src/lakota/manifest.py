@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import Any
 
 from .digest import Digest
-from .extent import Extent, Extents, clusters, resolve
+from .extent import Extent, Extents, clusters, laid, resolve
 from .interval import EVERYTHING, Cut, Interval
 from .page import Entry, Loader, Page, PageKey, ends_page, make_page, make_pages
 
@@ -38,6 +38,8 @@ __all__ = [
 
 EMPTY: Page = make_page(Extents.of([]), 0)
 """The manifest without extents."""
+FEW = 2
+"""Pages below one page in which a label is looked for to have all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,24 @@ class Manifest:
     def across(self, interval: Interval = EVERYTHING, prefix: str = "") -> Iterator[Extent]:
         """The extents of all labels that begin with `prefix`, in order; of those outside of
         `interval` whole pages are left out."""
+        found = self.leaves_across(interval, prefix)
+        every = chain.from_iterable(leaf.extents for leaf in found)
+        return (e for e in every if e.label.startswith(prefix)) if prefix else every
+
+    def leaves_across(self, interval: Interval = EVERYTHING, prefix: str = "") -> Iterator[Page]:
+        """The leaves in which `across` looks, in order."""
         return _across(self.page(), self.load, interval, prefix)
 
     def before(self, label: str, cut: Cut) -> Iterator[Extent]:
         """The extents of `label` that begin before `cut`, last first, read lazily."""
         return _before(self.page(), self.load, (label, cut, -1, 0), label)
+
+    def gather(self, labels: Sequence[str]) -> dict[str, list[Extent] | None]:
+        """The extents of each of `labels`; None of one that lies in many leaves,
+        which are better read one by one. Each leaf is looked at once, for all of its labels."""
+        found: dict[str, list[Extent] | None] = {label: [] for label in labels}
+        _gather(self.page(), self.load, labels, found)
+        return found
 
     def leaves(self) -> Iterator[Page]:
         """The leaf pages, in order."""
@@ -131,9 +146,9 @@ def _near(page: Page, load: Loader, label: str, interval: Interval) -> Iterator[
             yield from _near(load(entry.name), load, label, interval)
 
 
-def _across(page: Page, load: Loader, interval: Interval, prefix: str) -> Iterator[Extent]:
+def _across(page: Page, load: Loader, interval: Interval, prefix: str) -> Iterator[Page]:
     if page.level == 0:
-        yield from (e for e in page.extents if e.label.startswith(prefix))
+        yield page
         return
     for entry in page.entries:
         if entry.last < prefix:
@@ -159,6 +174,29 @@ def _before(page: Page, load: Loader, key: PageKey, label: str) -> Iterator[Exte
         yield from _before(load(entry.name), load, key, label)
 
 
+def _gather(
+    page: Page, load: Loader, labels: Iterable[str], found: dict[str, list[Extent] | None]
+) -> None:
+    if page.level == 0:
+        extents, spans = page.extents, page.spans
+        for label in labels:
+            span, known = spans.get(label), found[label]
+            if span is not None and known is not None:
+                known.extend(extents[span])
+        return
+    firsts, lasts, names = map(page.column, ("label", "last", "page"))
+    asked: dict[int, list[str]] = {}
+    for label in labels:
+        start, stop = bisect_left(lasts, label), bisect_right(firsts, label)
+        if stop - start > FEW:
+            found[label] = None
+        else:
+            for at in range(start, stop):
+                asked.setdefault(at, []).append(label)
+    for at, wanted in sorted(asked.items()):
+        _gather(load(Digest(names[at].hex())), load, wanted, found)
+
+
 def _leaves(page: Page, load: Loader) -> Iterator[Page]:
     if page.level == 0:
         yield page
@@ -178,18 +216,30 @@ def apply_all(manifest: Manifest, new: Extents) -> Edit:
 
 def apply(manifest: Manifest, new: Iterable[Extent]) -> Edit:
     """The manifest that also has seen the writes of `new`."""
-    removed: set[Extent] = set()
-    added: set[Extent] = set()
-    for label, group in groupby(sorted(new, key=_LABEL), key=_LABEL):
-        fresh = list(group)
-        old: set[Extent] = set()
-        for cluster in clusters(fresh):
-            hull = Interval(cluster[0].lo, max(e.hi for e in cluster))
-            old.update(manifest.near(label, hull))
+    groups = [list(group) for _, group in groupby(sorted(new, key=_LABEL), key=_LABEL)]
+    found = manifest.gather([fresh[0].label for fresh in groups])
+    removed: list[Extent] = []
+    added: list[Extent] = []
+    for fresh, known in zip(groups, found.values(), strict=True):
+        change = None if known is None else laid(fresh, known)
+        if change is not None:
+            removed.extend(change[0])
+            added.extend(change[1])
+            continue
+        old = _touched(manifest, fresh)
         resolved = set(resolve([*old, *fresh]))
-        removed |= old - resolved
-        added |= resolved - old
+        removed.extend(old - resolved)
+        added.extend(resolved - old)
     return rewrite(manifest, removed, added)
+
+
+def _touched(manifest: Manifest, fresh: Iterable[Extent]) -> set[Extent]:
+    """What the manifest has that new extents of one label overlap or touch."""
+    old: set[Extent] = set()
+    for cluster in clusters(fresh):
+        hull = Interval(cluster[0].lo, max(e.hi for e in cluster))
+        old.update(manifest.near(cluster[0].label, hull))
+    return old
 
 
 def join(
@@ -212,7 +262,7 @@ def changes(first: Manifest, second: Manifest) -> tuple[list[Extent], list[Exten
     ((left, right),) = _apart([(first, second)])
     lefts = _extents(dict.fromkeys(left, first))
     rights = _extents(dict.fromkeys(right, second))
-    return sorted(lefts - rights, key=_key), sorted(rights - lefts, key=_key)
+    return sorted(lefts - rights, key=_EXTENT_KEY), sorted(rights - lefts, key=_EXTENT_KEY)
 
 
 def _apart(
@@ -299,8 +349,13 @@ def _pages(manifest: Manifest, name: Digest, seen: set[Digest]) -> Iterator[Page
 _LABEL: Callable[[Extent], str] = itemgetter(0)
 
 
-def _key(row: Extent | Entry) -> PageKey:
-    return row.key
+_EXTENT_KEY: Callable[[Extent], PageKey] = itemgetter(0, 1, 3, 4)
+_ENTRY_KEY: Callable[[Entry], PageKey] = itemgetter(0, 1, 2, 3)
+
+
+def _key_of(level: int) -> Callable[[Any], PageKey]:
+    """What tells the key of a row of that level."""
+    return _ENTRY_KEY if level else _EXTENT_KEY
 
 
 # ---- The tree: replace rows, and rewrite only the pages around them.
@@ -308,15 +363,15 @@ def _key(row: Extent | Entry) -> PageKey:
 
 def rewrite(manifest: Manifest, removed: Iterable[Extent], added: Iterable[Extent]) -> Edit:
     """The manifest without the extents `removed` and with `added`, whole pages kept."""
-    gone: list[PageKey] = sorted(map(_key, removed))
-    come: list[Any] = sorted(added, key=_key)
+    gone: list[PageKey] = sorted(map(_EXTENT_KEY, removed))
+    come: list[Any] = sorted(added, key=_EXTENT_KEY)
     if not gone and not come:
         return Edit(manifest.root)
     root = manifest.page()
     fresh: dict[Digest, Page] = {}
     for level in range(root.level):
         gone, come = _rewrite_level(root, manifest.load, level, gone, come, fresh)
-    rows = _merge(root.rows, root.keys, set(gone), come)
+    rows = _merge(root, set(gone), come)
     top = _build(list(zip(*rows, strict=True)), root.level, fresh)
     fresh.pop(root.name, None)  # where it is now one page of several
     top = _collapse(top, manifest.load, fresh)
@@ -335,9 +390,9 @@ def _rewrite_level(
     old_entries: list[Entry] = []
     new_entries: list[Entry] = []
     g = c = 0
-    gone_set = set(gone)
+    gone_set, key_of = set(gone), _key_of(level)
     while g < len(gone) or c < len(come):
-        first = min([*gone[g : g + 1], *(row.key for row in come[c : c + 1])])
+        first = min([*gone[g : g + 1], *map(key_of, come[c : c + 1])])
         buffer: list[Any] = []
         parents = _entries(root, load, level + 1, first)
         entry = next(parents)
@@ -345,13 +400,13 @@ def _rewrite_level(
             following = next(parents, None)
             limit = following.key if following else None
             g_end = len(gone) if limit is None else bisect_left(gone, limit, g)
-            c_end = len(come) if limit is None else bisect_left(come, limit, c, key=_key)
+            c_end = len(come) if limit is None else bisect_left(come, limit, c, key=key_of)
             page = load(entry.name)
-            buffer.extend(_merge(page.rows, page.keys, gone_set, come[c:c_end]))
+            buffer.extend(_merge(page, gone_set, come[c:c_end]))
             old_entries.append(entry)
             g, c = g_end, c_end
             # Stop where the old cut still stands; otherwise the next page flows into this one.
-            if following is None or not buffer or ends_page(buffer[-1].key, level):
+            if following is None or not buffer or ends_page(key_of(buffer[-1]), level):
                 break
             entry = following
         for made in make_pages(list(zip(*buffer, strict=True)), level):
@@ -361,7 +416,7 @@ def _rewrite_level(
     for entry in same:
         fresh.pop(entry.name, None)
     up_gone = sorted(e.key for e in old_entries if e not in same)
-    up_come = sorted((e for e in new_entries if e not in same), key=_key)
+    up_come = sorted((e for e in new_entries if e not in same), key=_ENTRY_KEY)
     return up_gone, up_come
 
 
@@ -375,11 +430,10 @@ def _entries(page: Page, load: Loader, level: int, key: PageKey) -> Iterator[Ent
         yield from _entries(load(entry.name), load, level, key)
 
 
-def _merge(
-    rows: Sequence[Any], keys: Sequence[PageKey], gone: set[PageKey], come: Sequence[Any]
-) -> list[Any]:
+def _merge(page: Page, gone: set[PageKey], come: Sequence[Any]) -> list[Any]:
+    rows, keys, key_of = page.rows, page.keys, _key_of(page.level)
     kept = [row for row, key in zip(rows, keys, strict=True) if key not in gone]
-    return sorted([*kept, *come], key=_key) if come else kept
+    return sorted([*kept, *come], key=key_of) if come else kept
 
 
 def _build(values: Sequence[Sequence[Any]], level: int, fresh: dict[Digest, Page]) -> Page:

@@ -27,7 +27,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from struct import Struct, pack
 from struct import error as struct_error
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ from .codecs import MAX_BATCH_BYTES
 from .digest import BLOCK, Digest, column_bytes, digest_table, header_bytes, name_of
 from .encoding import encode
 from .errors import DamagedError, FormatError
-from .extent import ERASE, NOWHERE, Extent, ExtentKey
+from .extent import ERASE, NOWHERE, REPLACE, Extent, ExtentKey
 from .interval import Cut
 from .segment import open_segment
 
@@ -195,6 +195,21 @@ class Page:
         return list(map(Extent, *(self.column(name) for name in LEAF.names)))
 
     @cached_property
+    def spans(self) -> dict[str, slice]:
+        """Where the rows of each label of a leaf are."""
+        labels = self.column("label")
+        starts: dict[str, int] = {}
+        for at, label in enumerate(labels):
+            starts.setdefault(label, at)
+        ends = pairwise([*starts.values(), len(labels)])
+        return {label: slice(*span) for label, span in zip(starts, ends, strict=True)}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all rows of a leaf are replaces, with all rows at their places visible."""
+        return set(self.column("kind")) <= {REPLACE} and not any(self.column("trim"))
+
+    @cached_property
     def entries(self) -> list[Entry]:
         """The rows of an inner page."""
         return list(map(Entry, *(self.column(name) for name in INNER.names)))
@@ -261,9 +276,9 @@ def make_pages(values: Sequence[Sequence[Any]], level: int) -> Iterator[Page]:
     if not values:
         return
     names = INNER.names if level else LEAF.names
-    keys = zip(*(values[names.index(name)] for name in _KEY), strict=True)
+    labels, los, stamps, ties = (values[names.index(name)] for name in _KEY)
     start = 0
-    for stop in [at for at, key in enumerate(keys, 1) if ends_page(key, level)]:
+    for stop in _ends(labels, los, stamps, ties, level):
         yield make_page([column[start:stop] for column in values], level)
         start = stop
     if start < len(values[0]):
@@ -280,8 +295,21 @@ def ends_page(key: PageKey, level: int) -> bool:
     xxh3_64 with the level as seed.
     """
     label, lo, stamp, tie = key
-    text = b"%b\0%b%b" % (label.encode(), lo, _WRITE.pack(stamp, tie))
-    return xxhash.xxh3_64_intdigest(text, level) % FANOUT == 0
+    return bool(_ends([label], [lo], [stamp], [tie], level))
+
+
+def _ends(
+    labels: Sequence[str],
+    los: Sequence[bytes],
+    stamps: Sequence[int],
+    ties: Sequence[int],
+    level: int,
+) -> list[int]:
+    """The positions after rows that end their page, of rows given by the columns of their keys."""
+    writes = map(_WRITE.pack, stamps, ties)
+    texts = map(b"%b\0%b%b".__mod__, zip(map(str.encode, labels), los, writes, strict=True))
+    hashes = map(xxhash.xxh3_64_intdigest, texts, repeat(level))
+    return [at for at, found in enumerate(hashes, 1) if found % FANOUT == 0]
 
 
 def _named(schema: pa.Schema, rows: int, columns: Sequence[bytes]) -> Digest:

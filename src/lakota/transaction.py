@@ -245,7 +245,12 @@ def _tails(site: Site, manifest: Manifest, pieces: Pieces, stamp: int) -> list[P
     wanted: list[Extent] = []
     if manifest.root == EMPTY.name:
         return []
-    for label, interval, count in _appended(pieces):
+    appended = list(_appended(pieces))
+    found = manifest.gather([label for label, _, _ in appended])
+    for label, interval, count in appended:
+        known = found[label]
+        if known is not None and not any(_is_outside(e, interval) for e in known):
+            continue
         beyond = manifest.near(label, Interval(interval.hi, HIGH))
         if any(e.length and e.hi > interval.hi for e in beyond):
             continue  # not at the end of the series
@@ -260,9 +265,16 @@ def _tails(site: Site, manifest: Manifest, pieces: Pieces, stamp: int) -> list[P
     return list(_move(site, wanted, stamp))
 
 
+def _is_outside(extent: Extent, interval: Interval) -> bool:
+    """Whether it may have rows before or after an interval."""
+    return extent.length > 0 and (extent.lo < interval.lo or extent.hi > interval.hi)
+
+
 def _layered(pieces: Pieces) -> Iterator[tuple[Extent, int]]:
     """One upsert of each label, kind and columns, with the number of the new rows."""
     counts: dict[tuple[object, ...], tuple[Extent, int]] = {}
+    if set(pieces.extents.kind) == {REPLACE}:
+        return
     for piece in pieces.each():
         e = piece.extent
         if piece.rows and e.kind != REPLACE:
@@ -274,13 +286,11 @@ def _layered(pieces: Pieces) -> Iterator[tuple[Extent, int]]:
 def _appended(pieces: Pieces) -> Iterator[tuple[str, Interval, int]]:
     """Each label with the hull and the number of its new rows."""
     hulls: dict[str, tuple[Interval, int]] = {}
-    for piece in pieces.each():
-        if not piece.rows or piece.extent.kind != REPLACE:
-            continue
-        label, found = piece.extent.label, piece.extent.interval
-        hull, count = hulls.get(label, (found, 0))
-        hull = Interval(min(hull.lo, found.lo), max(hull.hi, found.hi))
-        hulls[label] = hull, count + piece.rows
+    labels, los, his, _, _, kinds, *_ = pieces.extents
+    for label, lo, hi, kind, count in zip(labels, los, his, kinds, pieces.rows, strict=True):
+        if count and kind == REPLACE:
+            hull, before = hulls.get(label, (Interval(lo, hi), 0))
+            hulls[label] = Interval(min(hull.lo, lo), max(hull.hi, hi)), before + count
     for label, (hull, count) in hulls.items():
         yield label, hull, count
 
