@@ -5,8 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -16,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from lakota import Repo, Schema, region
+from lakota import Repo, Schema, page, region
 from lakota.errors import DamagedError, LabelError, SchemaError
 from lakota.interval import EVERYTHING
 from lakota.manifest import Manifest
@@ -264,6 +266,57 @@ def test_a_filtered_scan_is_the_filtered_read(kind: str, data: st.DataObject) ->
     for engine in ENGINES:
         found = series.scan().filter(predicate).collect(engine=engine)
         assert_frame_equal(found, everything.filter(predicate))
+
+
+writes = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "ab", "b", "bb", "c"]),
+        st.sampled_from(["write", "write", "write", "delete", "upsert", "bulk"]),
+        st.integers(0, 12),
+        st.integers(1, 9),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60)
+@given(
+    writes,
+    st.sampled_from([2, 3, 48]),
+    st.sampled_from([None, "a*", "b*", "[bc]", "ab"]),
+    st.sampled_from([1, 5, 131_072]),
+    st.integers(0, 20),
+)
+def test_a_scan_of_all_labels_is_what_each_has(
+    done: list[tuple[str, str, int, int]],
+    fanout: int,
+    pattern: str | None,
+    size: int,
+    first: int,
+) -> None:
+    with patch.object(page, "FANOUT", fanout), patch("lakota.scan.BATCH_ROWS", size):
+        clct = Repo().create_collection(Schema(k="int*", v="int"), "c")
+        for nth, (name, verb, start, rows) in enumerate(done):
+            keys = range(start, start + rows)
+            if verb == "delete":
+                clct.series(name).delete(start, start + rows)
+            elif verb == "bulk":
+                labels = [each for each in ("a", "b", "bb") for _ in keys]
+                clct.write({"label": labels, "k": [*keys] * 3, "v": [nth] * 3 * rows})
+            else:
+                getattr(clct.series(name), verb)({"k": keys, "v": [nth] * rows})
+        named = [name for name in clct.ls() if fnmatchcase(name, pattern or "*")]
+        each = [
+            clct.series(name).df().select(pl.lit(name).alias("label"), pl.all()) for name in named
+        ]
+        found = clct.scan(pattern)
+        expected = pl.concat([found.head(0).collect(), *each])
+        assert_frame_equal(found.collect(), expected)
+        assert_frame_equal(found.head(first).collect(), expected.head(first))
+        few = found.filter(pl.col("v") > 1).select("v", "label")
+        assert_frame_equal(few.collect(), expected.filter(v > 1).select("v", "label"))
+        sizes = expected.group_by("label", maintain_order=True).len()
+        assert_frame_equal(found.group_by("label", maintain_order=True).len().collect(), sizes)
 
 
 @pytest.mark.parametrize(

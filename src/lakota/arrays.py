@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
-__all__ = ["as_array", "as_flags", "as_numpy", "flags", "integers", "numbers", "texts"]
+__all__ = ["as_array", "as_flags", "as_numpy", "flags", "integers", "numbers", "repeated", "texts"]
 
 
 def integers(values: Sequence[int] | np.ndarray[Any, Any]) -> pa.Array:
@@ -58,6 +58,19 @@ def texts(values: Iterable[str | None]) -> pa.Array:
     builder = pa.lib.StringBuilder()
     builder.append_values(list(values))
     return builder.finish()
+
+
+def repeated(values: Sequence[str], counts: Sequence[int]) -> pa.Array:
+    """Texts, each so many times, as views: however often, a text is there once.
+
+    >>> repeated(["a", "b"], [2, 1]).to_pylist()
+    ['a', 'a', 'b']
+    """
+    found = texts(values).cast(pa.string_view())
+    _, views, *data = found.buffers()
+    every = np.frombuffer(views or b"", "V16", len(found)).repeat(counts)
+    views = pa.py_buffer(every.view(np.uint8))
+    return pa.Array.from_buffers(pa.string_view(), len(every), [None, views, *data])
 
 
 def as_numpy(column: pa.Array) -> np.ndarray[Any, Any]:

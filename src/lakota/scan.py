@@ -9,20 +9,22 @@ was made. Rows come by label, then by key, and Polars is told so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import groupby, pairwise, takewhile
+from itertools import chain, groupby, pairwise, takewhile
+from operator import itemgetter
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 from polars.io.plugins import register_io_source
 
+from .arrays import repeated
+from .digest import Digest
 from .extent import Extent
 from .frames import check_polars, to_polars
-from .interval import Interval
-from .manifest import Manifest
+from .interval import EVERYTHING, Interval
+from .manifest import EMPTY, Manifest
 from .origin import Origins, origin_names
 from .overlay import ORIGIN, Slice
 from .predicate import ALL, Reach, reach
@@ -32,6 +34,8 @@ from .view import Settled, settled, stored_names, table_of
 
 __all__ = ["Scan"]
 
+EVERY = "*"
+"""The pattern of all labels."""
 BATCH_ROWS = 131_072
 """Rows of a frame, about, where Polars does not say how many it wants."""
 
@@ -100,7 +104,9 @@ class Scan:
                 left -= frame.height
             if predicate is not None:
                 frame = frame.filter(predicate)
-            yield from frame.select(wanted).iter_slices(size)
+            if frame.columns != wanted:
+                frame = frame.select(wanted)
+            yield from frame.iter_slices(size)
             if left == 0:
                 return
 
@@ -122,9 +128,8 @@ class Scan:
         if self.column is None:
             first = pl.col(index[0])
             return frame.with_columns(first.set_sorted()) if index[0] in names else frame
-        labels = pl.Series(self.column, [label for label, _ in chunk], pl.String)
-        column = labels.gather(np.repeat(np.arange(len(labels)), counts))
-        return frame.insert_column(0, column.set_sorted())
+        column = repeated([label for label, _ in chunk], counts)
+        return frame.insert_column(0, pl.Series(self.column, column).set_sorted())
 
     def _extra(self) -> list[str]:
         """The names of the columns of origins."""
@@ -151,15 +156,58 @@ class Scan:
         self, bounds: Reach, size: int, origins: Origins | None
     ) -> Iterator[tuple[str, Part]]:
         """The plan, label by label, in key order."""
-        opener = self.site.objects.segment
-        for label, interval, extents in self._extents(bounds):
+        if (
+            bounds.intervals == (EVERYTHING,)
+            and bounds.labels is None
+            and origins is None
+            and isinstance(self.labels, str)
+        ):
+            found = self._whole(self.labels, bounds, size)
+        else:
+            found = self._within(self._extents(bounds), size, origins)
+        for label, part in found:
+            if isinstance(part, Slice) and len(part) > size:
+                step = self.site.objects.segment(part.segment).batch_rows
+                yield from ((label, piece) for piece in _cut(part, step, size))
+            else:
+                yield label, part
+
+    def _whole(self, pattern: str, bounds: Reach, size: int) -> Iterator[tuple[str, Part]]:
+        """The plan of whole labels. Nearly all leaves say it by three columns: of rows that lie as
+        they were written, with nothing over them. Other leaves, and labels that go on in the next
+        one, are planned extent by extent."""
+        takes = _wanted(pattern, bounds)
+        leaves = self.manifest.leaves_across(prefix=_prefix(pattern, bounds))
+        waiting: list[Extent] = []  # of a label that goes on
+        for leaf, following in pairwise(chain(leaves, [EMPTY])):
+            going_on = next(iter(following.spans), None)
+            plain = leaf.is_plain
+            columns = map(leaf.column, ("segment", "offset", "length"))
+            segments, offsets, lengths = columns if plain else ((), (), ())
+            for label, span in leaf.spans.items():
+                if label == going_on or waiting or not plain:
+                    waiting.extend(leaf.extents[span])
+                    if label != going_on:
+                        extents, waiting = waiting, []
+                        if takes(label):
+                            yield from self._within([(label, EVERYTHING, extents)], size, None)
+                elif takes(label):
+                    for at in range(span.start, span.stop):
+                        start, rows = offsets[at], lengths[at]
+                        if rows:
+                            yield label, Slice(Digest(segments[at].hex()), start, start + rows)
+
+    def _within(
+        self,
+        found: Iterable[tuple[str, Interval, list[Extent]]],
+        size: int,
+        origins: Origins | None,
+    ) -> Iterator[tuple[str, Part]]:
+        """The plan of labels and intervals, extent by extent."""
+        for label, interval, extents in found:
             numbers = origins.numbers(extents) if origins else None
             for part in self._cut(extents, interval, size, numbers):
-                if isinstance(part, Slice):
-                    step = opener(part.segment).batch_rows
-                    yield from ((label, piece) for piece in _cut(part, step, size))
-                else:
-                    yield label, part
+                yield label, part
 
     def _cut(
         self,
@@ -194,17 +242,29 @@ class Scan:
                 for interval in bounds.intervals:
                     yield label, interval, self.manifest.select(label, interval)
             return
-        literal = "".join(takewhile(lambda char: char not in "*?[", labels))
-        prefix = max(literal, bounds.prefix, key=len)
+        takes = _wanted(labels, bounds)
         hull = Interval(bounds.intervals[0].lo, bounds.intervals[-1].hi)
-        found = self.manifest.across(hull, prefix)
-        for label, group in groupby(found, key=lambda e: e.label):
-            if not bounds.takes(label) or not fnmatchcase(label, labels):
+        found = self.manifest.across(hull, _prefix(labels, bounds))
+        for label, group in groupby(found, key=itemgetter(0)):
+            if not takes(label):
                 continue
             extents = list(group)
             for interval in bounds.intervals:
                 near = [e for e in extents if e.lo < interval.hi and e.hi > interval.lo]
                 yield label, interval, near
+
+
+def _wanted(pattern: str, bounds: Reach) -> Callable[[str], bool]:
+    """Which labels are asked for."""
+    if pattern == EVERY:
+        return bounds.takes
+    return lambda label: bounds.takes(label) and fnmatchcase(label, pattern)
+
+
+def _prefix(pattern: str, bounds: Reach) -> str:
+    """What all labels that are asked for begin with."""
+    literal = "".join(takewhile(lambda char: char not in "*?[", pattern))
+    return max(literal, bounds.prefix, key=len)
 
 
 def _joined(found: Iterable[Settled]) -> Iterator[Settled]:
