@@ -88,19 +88,32 @@ def as_numpy(column: pa.Array) -> np.ndarray[Any, Any]:
 def numbers(column: pa.Array) -> np.ndarray[Any, Any] | None:
     """As `as_numpy`, whatever the slots of nulls hold; None for other types."""
     dtype = column.type
-    if pat.is_floating(dtype):
-        kind = f"f{dtype.bit_width // 8}"
-    elif pat.is_unsigned_integer(dtype):
-        kind = f"u{dtype.bit_width // 8}"
-    elif pat.is_integer(dtype) or pat.is_temporal(dtype):
-        kind = f"i{dtype.bit_width // 8}"
-    else:
+    kind = _KINDS.get(dtype.id, "")
+    if kind == "":
+        kind = _KINDS[dtype.id] = _kind(dtype)
+    if kind is None:
         return None
     data = column.buffers()[1]
-    if data is None or not len(column):
+    rows, offset = len(column), column.offset
+    if data is None or not rows:
         return np.empty(0, kind)
     # A buffer may be longer than what it is for, by any number of bytes.
-    return np.frombuffer(data, kind, column.offset + len(column))[column.offset :]
+    found = np.frombuffer(data, kind, offset + rows)
+    return found[offset:] if offset else found
+
+
+_KINDS: dict[int, str | None] = {}
+"""What numpy calls the numbers of a type, by its id, which unlike a type is found at once."""
+
+
+def _kind(dtype: pa.DataType) -> str | None:
+    if pat.is_floating(dtype):
+        return f"f{dtype.bit_width // 8}"
+    if pat.is_unsigned_integer(dtype):
+        return f"u{dtype.bit_width // 8}"
+    if pat.is_integer(dtype) or pat.is_temporal(dtype):
+        return f"i{dtype.bit_width // 8}"
+    return None
 
 
 def as_flags(column: pa.BooleanArray) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -27,6 +27,7 @@ __all__ = [
 LABEL_BYTES = 4096
 LONG = 1e18
 """Seconds, longer than anything lasts."""
+_FEW = 16
 
 
 def check_label(label: object) -> str:
@@ -81,8 +82,9 @@ def _values_at(column: pa.ChunkedArray, rows: list[int]) -> list[Any]:
     found = numbers(column.chunk(0)) if column.num_chunks == 1 else None
     if found is None:
         return physical_values(_takeable(column).take(integers(rows)))
-    values = found[rows]
-    return list((values + 0.0 if values.dtype.kind == "f" else values).tolist())
+    # Of few it is quicker to take one by one. -0.0 becomes 0.0.
+    values = [found[row].item() for row in rows] if len(rows) <= _FEW else found[rows].tolist()
+    return [value + 0.0 for value in values] if found.dtype.kind == "f" else values
 
 
 def _takeable(column: pa.ChunkedArray) -> pa.ChunkedArray:

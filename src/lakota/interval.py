@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import Any, Literal, NamedTuple, NewType
 
 import numpy as np
@@ -192,7 +191,17 @@ def _make_codec(dtype: pa.DataType) -> Codec:
     return _escape, _unescape
 
 
-_codec = cache(_make_codec)
+_CODECS: dict[int, Codec] = {}
+"""By the ids of types, which unlike types are found at once."""
+
+
+def _codec(dtype: pa.DataType) -> Codec:
+    found = _CODECS.get(dtype.id)
+    if found is None:
+        found = _make_codec(dtype)
+        if not pat.is_fixed_size_binary(dtype):  # only these differ otherwise than by their id
+            _CODECS[dtype.id] = found
+    return found
 
 
 def _decimal_codec(width: int) -> Codec:

@@ -9,9 +9,8 @@ away, as is an error, and the read is made again. A write begins when it has loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -39,7 +38,8 @@ class Look:
         return self.site is other.site and self.history is other.history
 
 
-_OPEN: ContextVar[dict[int, Look]] = ContextVar("lakota_open_looks")
+_OPEN: ContextVar[Mapping[int, Look]] = ContextVar("lakota_open_looks")
+_NONE: Mapping[int, Look] = {}
 
 
 class Looker:
@@ -74,7 +74,7 @@ class Looker:
     def again(self) -> None:
         """Look again, if a look is open: what it showed has gone meanwhile."""
         if self._open is not None:
-            _OPEN.set({**_OPEN.get({}), id(self): self._fresh()})
+            _OPEN.set({**_OPEN.get(_NONE), id(self): self._fresh()})
 
     def read(self, act: Callable[[], T]) -> T:
         """The result of `act`, which changes nothing, on one look."""
@@ -101,11 +101,14 @@ class Looker:
 
     @property
     def _open(self) -> Look | None:
-        return _OPEN.get({}).get(id(self))
+        return _OPEN.get(_NONE).get(id(self))
 
     def _on(self, look: Look, act: Callable[[], T]) -> T:
-        with _opened(id(self), look):
+        token = _OPEN.set({**_OPEN.get(_NONE), id(self): look})
+        try:
             return act()
+        finally:
+            _OPEN.reset(token)
 
     def _fresh(self) -> Look:
         last = self._last
@@ -149,15 +152,6 @@ def one_look_first(method: Callable[Concatenate[S, P], T]) -> Callable[Concatena
         return self._looker.write(lambda: method(self, *args, **kwargs))
 
     return looking
-
-
-@contextmanager
-def _opened(key: int, look: Look) -> Iterator[None]:
-    token = _OPEN.set({**_OPEN.get({}), key: look})
-    try:
-        yield
-    finally:
-        _OPEN.reset(token)
 
 
 def _attempt(act: Callable[[], T]) -> Future[T]:
