@@ -182,7 +182,7 @@ def _gather(
         for label in labels:
             span, known = spans.get(label), found[label]
             if span is not None and known is not None:
-                known.extend(extents[span])
+                known.extend(extents[slice(*span)])
         return
     firsts, lasts, names = map(page.column, ("label", "last", "page"))
     asked: dict[int, list[str]] = {}

@@ -27,7 +27,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from itertools import accumulate, pairwise, repeat
+from itertools import accumulate, compress, pairwise, repeat
 from struct import Struct, pack
 from struct import error as struct_error
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ from .codecs import MAX_BATCH_BYTES
 from .digest import BLOCK, Digest, column_bytes, digest_table, header_bytes, name_of
 from .encoding import encode
 from .errors import DamagedError, FormatError
-from .extent import ERASE, NOWHERE, REPLACE, Extent, ExtentKey
+from .extent import ERASE, NOWHERE, Extent, ExtentKey
 from .interval import Cut
 from .segment import open_segment
 
@@ -195,19 +195,20 @@ class Page:
         return list(map(Extent, *(self.column(name) for name in LEAF.names)))
 
     @cached_property
-    def spans(self) -> dict[str, slice]:
-        """Where the rows of each label of a leaf are."""
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """The first row of each label of a leaf, and the one after its last."""
         labels = self.column("label")
-        starts: dict[str, int] = {}
-        for at, label in enumerate(labels):
-            starts.setdefault(label, at)
-        ends = pairwise([*starts.values(), len(labels)])
-        return {label: slice(*span) for label, span in zip(starts, ends, strict=True)}
+        stops = dict(zip(labels, range(1, len(labels) + 1), strict=True))  # the last one counts
+        return dict(zip(stops, pairwise([0, *stops.values()]), strict=True))
 
     @property
     def is_plain(self) -> bool:
         """Whether all rows of a leaf are replaces, with all rows at their places visible."""
-        return set(self.column("kind")) <= {REPLACE} and not any(self.column("trim"))
+        return self._is_zero("kind") and self._is_zero("trim")
+
+    def _is_zero(self, name: str) -> bool:
+        """Whether a column of a leaf has nothing but 0: REPLACE, or ends that were never cut."""
+        return not self._columns[_LEAF[name][0]].strip(b"\0")
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -226,9 +227,10 @@ class Page:
     def labels(self) -> tuple[list[str], set[str]]:
         """The labels of a leaf with rows that are there unless keys were deleted, in order, and the
         labels for which one has to look: ends were cut, or keys deleted."""
-        labels, lengths, trims, kinds = map(self.column, ("label", "length", "trim", "kind"))
-        if all(lengths) and not any(trims) and ERASE not in kinds:
-            return labels, set()
+        labels, lengths = map(self.column, ("label", "length"))
+        if self.is_plain:
+            return labels if all(lengths) else list(compress(labels, lengths)), set()
+        trims, kinds = map(self.column, ("trim", "kind"))
         sure: list[str] = []
         unsure: set[str] = set()
         for label, length, trim, kind in zip(labels, lengths, trims, kinds, strict=True):
@@ -240,9 +242,9 @@ class Page:
 
     def erased(self) -> set[str]:
         """The labels of a leaf of which keys were deleted."""
-        kinds = self.column("kind")
-        if ERASE not in kinds:
+        if self._is_zero("kind"):
             return set()
+        kinds = self.column("kind")
         return {label for label, k in zip(self.column("label"), kinds, strict=True) if k == ERASE}
 
     def segments(self) -> set[Digest]:
@@ -460,6 +462,8 @@ def _length(kind: str, body: bytes, at: int, rows: int) -> int:
         return 1 + rows * _DTYPES[kind].itemsize
     if kind == "id":
         return 1 + 16 * rows
+    if kind == "lists" and body.startswith(_no_lists(rows), at):  # nearly always
+        return len(_no_lists(rows))
     start = at + 1 + ((rows + 7) // 8 if body[at : at + 1] != b"\0" else 0)
     ends = _numbers("q", body, start, rows + 1)
     if ends[0] != 0 or ends[-1] > len(body) or ends != sorted(ends):

@@ -184,15 +184,15 @@ class Scan:
             plain = leaf.is_plain
             columns = map(leaf.column, ("segment", "offset", "length"))
             segments, offsets, lengths = columns if plain else ((), (), ())
-            for label, span in leaf.spans.items():
+            for label, (first, stop) in leaf.spans.items():
                 if label == going_on or waiting or not plain:
-                    waiting.extend(leaf.extents[span])
+                    waiting.extend(leaf.extents[first:stop])
                     if label != going_on:
                         extents, waiting = waiting, []
                         if takes(label):
                             yield from self._within([(label, EVERYTHING, extents)], size, None)
                 elif takes(label):
-                    for at in range(span.start, span.stop):
+                    for at in range(first, stop):
                         start, rows = offsets[at], lengths[at]
                         if rows:
                             yield label, Slice(Digest(segments[at].hex()), start, start + rows)

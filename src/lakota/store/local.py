@@ -110,8 +110,12 @@ class LocalStore(Store):
         return os.path.realpath(self.root)
 
     def get(self, name: str) -> pa.Buffer:
-        with self._opened(name) as file:
-            return _read(file)
+        path = self._path(name)
+        try:
+            with _open(path) as file:
+                return _read(file)
+        except OSError as error:
+            raise self._unread(name, error) from error
 
     def tail(self, name: str, length: int) -> Tail:
         with self._opened(name) as file:
@@ -390,12 +394,15 @@ class LocalStore(Store):
         try:
             with _open(path) as file:
                 yield file
-        except _ABSENT as error:
-            raise self._missing(name) from error
         except StoreError:
             raise
         except OSError as error:
-            raise self._failed("read", name, error) from error
+            raise self._unread(name, error) from error
+
+    def _unread(self, name: str, error: OSError) -> StoreError:
+        return (
+            self._missing(name) if isinstance(error, _ABSENT) else self._failed("read", name, error)
+        )
 
     def _missing(self, name: str) -> ObjectMissingError:
         failure = ObjectMissingError(f"there is no object {name} in {self.root}")
@@ -444,10 +451,11 @@ def _folders(folder: str) -> list[str]:
 
 
 def _open(path: str) -> FileIO:
-    # A collector that has just taken it aside may put it back.
-    for place in (path, _aside(path)):
+    try:
+        return open(path, "rb", buffering=0)
+    except _ABSENT:  # a collector that has just taken it aside may put it back
         with suppress(*_ABSENT):
-            return open(place, "rb", buffering=0)
+            return open(_aside(path), "rb", buffering=0)
     return open(path, "rb", buffering=0)
 
 
