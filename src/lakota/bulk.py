@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .arrays import as_numpy, integers
+from .arrays import as_array, as_numpy
 from .bounds import check_label, check_labels, key_cuts
 from .cast import to_table
 from .errors import FrameError, SchemaError
@@ -59,15 +59,19 @@ def _numbered(table: pa.Table, label: str) -> tuple[pa.Table, list[str]]:
     encoded = table.column(label).dictionary_encode().chunks
     names = check_labels(encoded[-1].dictionary.to_pylist() if encoded else [])
     order = sorted(range(len(names)), key=names.__getitem__)
-    numbers = np.empty(len(names), np.int64)
-    numbers[order] = np.arange(len(names))
-    column = pa.chunked_array([integers(numbers[as_numpy(c.indices)]) for c in encoded], pa.int64())
+    numbered = [c.indices for c in encoded]
+    if order != list(range(len(names))):  # they do not come in order
+        numbers = np.empty(len(names), np.int32)
+        numbers[order] = np.arange(len(names))
+        numbered = [as_array(numbers[as_numpy(indices)]) for indices in numbered]
     at = table.column_names.index(label)
+    column = pa.chunked_array(numbered, pa.int32())
     return table.set_column(at, label, column), [names[i] for i in order]
 
 
 def _run_ends(numbers: pa.ChunkedArray) -> list[int]:
     """The row after each stretch of equal numbers."""
-    values = np.concatenate([np.empty(0, np.int64), *map(as_numpy, numbers.chunks)])
+    chunks = list(map(as_numpy, numbers.chunks)) or [np.empty(0, np.int32)]
+    values = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     inner = np.flatnonzero(values[1:] != values[:-1]) + 1
     return [*inner.tolist(), len(values)] if len(values) else []

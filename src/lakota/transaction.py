@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
-from itertools import chain, islice, takewhile
+from itertools import chain, compress, islice, takewhile
 from operator import itemgetter
 from typing import Any
 
@@ -50,6 +50,8 @@ __all__ = [
 
 LAYERS_SEEN = 512
 """Extents among which an upsert looks for small ones to be stored with."""
+SAID_AT_ONCE = 1024
+"""Extents of which the content is hashed in one."""
 WORKERS = 2
 """Segments of a large commit that are encoded and stored at once."""
 
@@ -383,16 +385,19 @@ def _tied(extents: Extents, new: Collection[int]) -> Extents:
     if not extents.alone:
         extents = Extents.of(sorted(extents.each(), key=_IN_ORDER))
     names = {columns: json.dumps(columns).encode() for columns in set(extents.columns)}
+    labels, los, his, stamps, ties, kinds, columns, _, segments, offsets, lengths, _ = extents
+    forms = map(names.__getitem__, columns)
+    about = zip(
+        map(str.encode, labels), los, his, segments, kinds, forms, offsets, lengths, strict=True
+    )
+    are_new = list(map(new.__contains__, stamps))
+    texts = map(b"%b\0%b%b%b[%d, %b, %d, %d]".__mod__, compress(about, are_new))
     digest = xxhash.xxh3_64()
-    for label, lo, hi, stamp, _, kind, columns, _, segment, offset, length, _ in zip(
-        *extents, strict=True
-    ):
-        if stamp in new:
-            about = kind, names[columns], offset, length
-            digest.update(b"%b\0%b%b%b[%d, %b, %d, %d]" % (label.encode(), lo, hi, segment, *about))
+    while some := list(islice(texts, SAID_AT_ONCE)):
+        digest.update(b"".join(some))
     tie = digest.intdigest()
-    pairs = zip(extents.stamp, extents.tie, strict=True)
-    return extents._replace(tie=[tie if stamp in new else old for stamp, old in pairs])
+    pairs = zip(are_new, ties, strict=True)
+    return extents._replace(tie=[tie if is_new else old for is_new, old in pairs])
 
 
 _IN_ORDER = itemgetter(0, 1, 2, 3)
