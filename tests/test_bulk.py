@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from lakota import Clock, Collection, FrameError, LabelError, Repo, Schema
+from lakota.bulk import _numbered
 from lakota.digest import column_bytes
 from lakota.extent import Extent, Extents
 from lakota.interval import Cut
@@ -57,6 +58,22 @@ def at_once(clct: Collection, kind: str, rows: list[Row], *, text: pa.DataType) 
     column = pa.chunked_array(chunks)
     written = clct.write({"label": column, **frame(kind, rows)}, author="")
     return [revision.path for revision in written]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(LABELS), st.integers(1, 12)), max_size=12),
+    st.lists(st.integers(0, 60), max_size=3),
+)
+def test_labels_are_numbered_in_order_however_they_lie_together(
+    stretches: list[tuple[str, int]], cuts: list[int]
+) -> None:
+    labels = [label for label, rows in stretches for _ in range(rows)]
+    ends = [0, *sorted(min(cut, len(labels)) for cut in cuts), len(labels)]
+    chunks = [pa.array(labels[a:b], pa.string()) for a, b in pairwise(ends)]
+    column = pa.chunked_array([pa.array(["x", *labels], pa.string())[1:], *chunks])
+    table, names = _numbered(pa.table({"label": column}), "label")
+    assert names == sorted(set(labels))
+    assert [names[n] for n in table["label"].to_pylist()] == column.to_pylist()
 
 
 loads = st.lists(
