@@ -217,6 +217,7 @@ UNSAID = {
         "tidy",
         "trimmed",
         "history",
+        "told",
         "heads",
         "writing",
         "about",
