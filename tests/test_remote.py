@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from fault_kit import SCHEMA, numbers, rows
 
-from lakota import Clock, DamagedError, NotFoundError, Repo, Series
+from lakota import Clock, DamagedError, NotFoundError, Repo, Series, changelog
 from lakota.digest import Digest
 from lakota.encoding import encode, recode
 from lakota.objects import MissingObjectError, segment_name
@@ -231,6 +231,14 @@ def test_one_label_fetches_no_more_pages_than_the_tree_is_deep() -> None:
 LATENCY = 0.1
 
 
+class Elsewhere(CountingStore):
+    """A store as another process has it: no lock is shared with it."""
+
+    @property
+    def place(self) -> Hashable:
+        return id(self)
+
+
 def slow(store: Store, latency: float = LATENCY) -> CountingStore:
     return CountingStore(store, latency=latency)
 
@@ -362,10 +370,11 @@ def test_the_pages_of_many_heads_are_fetched_level_by_level() -> None:
 def test_what_a_commit_joins_is_fetched_at_once() -> None:
     store = slow(MemoryStore())
     series = Repo(store).create_collection(SCHEMA, "c") / "s"
+    other = Repo(store.inner) / "c" / "s"
     joined = 0
     for n in range(18):
         store.clear()
-        series.write(numbers(10 * n, 10 * n + 10))
+        (series if n % 8 == 7 else other).write(numbers(10 * n, 10 * n + 10))
         fetched = [
             r for r in store.requests if r.name.startswith("segments/") and r.method != "put"
         ]
@@ -373,6 +382,23 @@ def test_what_a_commit_joins_is_fetched_at_once() -> None:
         assert rounds(fetched) <= 1
         assert store.rounds() <= 5
     assert joined
+
+
+def test_of_what_it_wrote_itself_a_commit_fetches_nothing() -> None:
+    store = slow(MemoryStore(), 0.05)
+    series = Repo(store).create_collection(SCHEMA, "c") / "s"
+    segments = set()
+    for n in range(18):
+        store.clear()
+        series.write(numbers(10 * n, 10 * n + 10))
+        assert {r.method for r in store.requests} == {"list", "put"}
+        assert store.rounds() <= 4
+        segments = {e.segment for e in series._ledger.state().select("s")}
+    assert len(segments) < 8
+    store.clear()
+    assert len(rows(series)) == 180
+    assert {r.method for r in store.requests} == {"list"}
+    assert store.rounds() == 1
 
 
 def test_what_a_defrag_joins_is_fetched_at_once() -> None:
@@ -391,9 +417,10 @@ def test_what_a_defrag_joins_is_fetched_at_once() -> None:
     assert (again / "s").frame().equals(expected)
 
 
-def test_a_commit_is_two_rounds_after_the_looks() -> None:
+def test_a_commit_is_a_look_and_two_rounds() -> None:
     store = slow(MemoryStore())
-    series = Repo(store).create_collection(SCHEMA, "c") / "s"
+    clct = Repo(store).create_collection(SCHEMA, "c")
+    series = clct / "s"
     series.write(numbers(0, 10))
     store.clear()
     series.write(numbers(10, 20))
@@ -401,8 +428,111 @@ def test_a_commit_is_two_rounds_after_the_looks() -> None:
     assert rounds(puts) == 2
     assert len(puts) == 3
     assert puts[-1].name.startswith("changelog/")
-    assert store.rounds() == 4
+    assert store.rounds() == 3
     assert {r.method for r in store.requests} == {"list", "put"}
+    store.clear()
+    with clct.multi():
+        series.write(numbers(20, 30))
+        series.write(numbers(30, 40))
+        store.clear()
+    assert store.rounds() == 3
+
+
+def test_a_guide_costs_a_commit_no_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelog, "RECENT", 60.0)
+    store = slow(MemoryStore())
+    clct = Repo(store).create_collection(SCHEMA, "c")
+    labels = [f"series {n:05}" for n in range(6_000)]
+    zeros = np.zeros(6_000, "int64")
+    for turn in range(2):
+        store.clear()
+        clct.write(pa.table({"label": labels, "n": zeros, "x": zeros + turn}), "label")
+        assert sum("/guide." in r.name and r.method == "put" for r in store.requests) == 1
+        assert sum("/guide." in r.name and r.method == "delete" for r in store.requests) == turn
+        listed = [r for r in store.requests if r.name.startswith("changelog/")]
+        assert rounds(listed) == 3  # the look, the guide, the revision
+
+
+def test_a_commit_that_looked_long_ago_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelog, "RECENT", 0.0)
+    store = slow(MemoryStore())
+    series = Repo(store).create_collection(SCHEMA, "c") / "s"
+    series.write(numbers(0, 10))
+    store.clear()
+    series.write(numbers(10, 20))
+    assert store.rounds() == 4
+
+
+def test_a_write_is_made_on_what_was_committed_before_it_began() -> None:
+    inside = MemoryStore()
+    Repo(inside).create_collection(SCHEMA, "c")
+    ours, theirs = (Repo(Elsewhere(inside, remote=True)) / "c" for _ in range(2))
+    for n in range(20):
+        (ours, theirs)[n % 2].series("s").write(numbers(n, n + 1))
+        assert len(ours.changelog.heads()) == 1
+    assert len(rows(theirs / "s")) == 20
+
+
+def test_threads_that_write_far_away_at_once_take_turns() -> None:
+    store = slow(MemoryStore(), 0.02)
+    clct = Repo(store).create_collection(SCHEMA, "c")
+    handles = [clct, Repo(store) / "c"]
+    begun = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        begun.wait()
+        for turn in range(5):
+            key = 5 * number + turn
+            (handles[number % 2] / "s").write(numbers(key, key + 1))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(clct.changelog.heads()) == 1
+    assert len(clct.changelog.log()) == 40
+    assert len(rows(clct / "s")) == 40
+
+
+def test_what_is_written_while_the_frame_is_made_is_not_hidden() -> None:
+    store = far()
+    clct = Repo(store).create_collection(SCHEMA, "c")
+    table = pa.table(numbers(10, 20))
+
+    class Made:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            (clct / "s").write(numbers(0, 10))
+            return table.__arrow_c_stream__(requested_schema)
+
+    (clct / "s").write(Made())
+    assert len(clct.changelog.heads()) == 1
+    assert len(rows(clct / "s")) == 20
+
+
+def test_old_revisions_are_read_at_once_when_they_move() -> None:
+    inside = MemoryStore()
+    series = Repo(inside).create_collection(SCHEMA, "c") / "s"
+    for n in range(40):
+        series.write(numbers(n, n + 1))
+    store = slow(inside)
+    log = (Repo(store) / "c").changelog
+    before = set((Repo(inside) / "c").changelog.history().edges)
+    time.sleep(3 * LATENCY)
+    store.clear()
+    assert log.tidy(loose=8, keep=4) == 36
+    assert store.rounds() <= 10
+    again = (Repo(inside) / "c").changelog
+    assert again.history().edges == before
+    assert {again.document(r)["kind"] for r in again.log()} == {"write"}
+
+
+def test_a_handle_that_was_just_opened_reads_in_four_rounds() -> None:
+    store = slow(MemoryStore())
+    (Repo(store.inner).create_collection(SCHEMA, "c") / "s").write(numbers(0, 100))
+    assert (Repo(store) / "c" / "s").frame(10, 20).num_rows == 10
+    assert store.rounds() <= 4
+    assert sum(r.name == "lakota.json" for r in store.requests) == 1
 
 
 def test_a_read_sees_what_was_committed_elsewhere_before_it_began() -> None:

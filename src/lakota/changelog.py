@@ -49,6 +49,7 @@ __all__ = [
     "Child",
     "Edge",
     "History",
+    "Listing",
     "RevDigest",
     "Revision",
     "edges_in",
@@ -67,6 +68,8 @@ _TRIMMED = re.compile(r"trimmed\.([0-9a-f]{16})")
 # same mark. A listing is only trusted if it was made this long after its mark was first seen.
 SETTLE = 0.05
 
+RECENT = 1.0
+"""Seconds for which a writer that has looked need not look again."""
 ATTEMPTS = 5
 """Listings in a row that may be disturbed by others who move revisions."""
 ENDED = 8
@@ -132,7 +135,26 @@ class Revision:
         return f"<Revision {self.path} {'*' if self.is_leaf else ''}>"
 
 
-_WRITING: dict[Hashable, threading.RLock] = {}
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a look has shown to one who is about to write."""
+
+    history: History
+    turn: int
+    """How often this process had written when it began."""
+    at: float
+    """When it ended, by `time.monotonic`."""
+
+
+class _Turns:
+    """Of the writers of one process to one collection."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.taken = 0
+
+
+_WRITING: dict[Hashable, _Turns] = {}
 _GUARD = threading.Lock()
 
 
@@ -170,8 +192,17 @@ class Changelog:
     def writing(self) -> threading.RLock:
         """Held by a commit: the threads of one process take turns, whatever handles they use, so
         that they see each other's writes and do not diverge. Correctness does not need it."""
+        return self._turns.lock
+
+    @property
+    def _turns(self) -> _Turns:
         with _GUARD:
-            return _WRITING.setdefault((self.store.place, self.folder), threading.RLock())
+            return _WRITING.setdefault((self.store.place, self.folder), _Turns())
+
+    def _written(self) -> None:
+        turns = self._turns
+        with _GUARD:
+            turns.taken += 1
 
     def history(self) -> History:
         """All revisions that are there now: a stat if nothing changed, otherwise a listing."""
@@ -242,9 +273,26 @@ class Changelog:
             lost -= archive.edges
         return any(f"{parent}.{child}" not in names for parent, child in lost)
 
-    def heads(self) -> tuple[Child, ...]:
-        """The children that are nobody's parent, newest last."""
+    def look(self) -> Listing:
+        """What there is now, for one who will write."""
+        turn = self._turns.taken
+        return Listing(self.history(), turn, time.monotonic())
+
+    def heads(self, seen: Listing | None = None) -> tuple[Child, ...]:
+        """The children that are nobody's parent, newest last. For one whose turn it is to write,
+        those that he has `seen`, if that was just now and nobody in this process wrote since."""
+        if (
+            seen is not None
+            and seen.turn == self._turns.taken
+            and time.monotonic() - seen.at < RECENT
+        ):
+            return seen.history.heads
         return self.history().heads
+
+    @property
+    def last(self) -> History:
+        """What is known without another look: the last listing, and what was written since."""
+        return self._history
 
     def refresh(self) -> None:
         """List again at the next use, whatever the store says."""
@@ -304,6 +352,14 @@ class Changelog:
         for some in filter(None, (own, others)):
             self.write({(parent, child): document for parent in some})
         self._own = child
+        if self._lock.acquire(
+            blocking=False
+        ):  # who is listing will see it by himself, or next time
+            try:
+                self._names = self._names.union(f"{parent}.{child}" for parent in parents)
+                self._history = self._history.add((parent, child) for parent in parents)
+            finally:
+                self._lock.release()
         return [Revision(parent, child, True) for parent in parents]
 
     def write(self, documents: Mapping[Edge, Mapping[str, Any]]) -> None:
@@ -311,6 +367,7 @@ class Changelog:
         self.store.put_all(
             {self._name(edge): encode_document(*edge, doc) for edge, doc in documents.items()}
         )
+        self._written()
 
     def read(self, edge: Edge) -> dict[str, Any]:
         """The document of an edge; raises `DamagedError`, `ObjectMissingError`."""
@@ -375,6 +432,7 @@ class Changelog:
         """Write documents as `write` does, in one file."""
         now = time.time_ns()
         self._put_archive({edge: Record(bare(doc), now) for edge, doc in documents.items()})
+        self._written()
 
     def tidy(self, loose: int = LOOSE, keep: int = KEEP) -> int:
         """If more than `loose` revisions have files of their own, or there are many archives, move
@@ -384,7 +442,7 @@ class Changelog:
         moved O(log n) times. Any number of processes may do this at once, beside anything else.
         """
         # Whether there is anything to do need not be known exactly.
-        if self._names and self._is_tidy(loose):
+        if self._listed and self._is_tidy(loose):
             return 0
         history = self.history()
         with self._lock:
@@ -429,11 +487,18 @@ class Changelog:
         make very many, all say the same: one that is whole is read. Where none is, they stay."""
         arrived = self._arrived()
         said: dict[Child, Mapping[str, Any]] = {}
-        for edge in edges:
-            if edge[1] not in said:
-                data = self.store.get(self._name(edge)).to_pybytes()
+        left = list(edges)
+        while left:
+            ask = list({edge[1]: edge for edge in reversed(left)}.values())
+            found = self.store.get_all(map(self._name, ask))
+            for edge in ask:
+                name = self._name(edge)
+                if name not in found:
+                    raise ObjectMissingError(f"{name} was moved or trimmed meanwhile")
                 with suppress(DamagedError, FormatError):
-                    said[edge[1]] = bare(decode_document(*edge, data))
+                    said[edge[1]] = bare(decode_document(*edge, found[name].to_pybytes()))
+            asked = set(ask)
+            left = [edge for edge in left if edge[1] not in said and edge not in asked]
         return {e: Record(said[e[1]], arrived.get(e, 0)) for e in edges if e[1] in said}
 
     def _put_archive(self, records: Mapping[Edge, Record]) -> str:

@@ -11,6 +11,7 @@ later release reads and writes older ones, so that earlier releases can still re
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime
 
 from .errors import DamagedError, FormatError, ObjectMissingError
@@ -29,6 +30,7 @@ class Header:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._found: int | None = None
+        self._reading = threading.Lock()
 
     @property
     def format(self) -> int:
@@ -36,19 +38,22 @@ class Header:
 
         Raises `FormatError` if this release does not know it, `DamagedError`.
         """
-        if self._found is None:
-            self._found = self._read()
-        return self._found or FORMAT
+        return self._known() or FORMAT
 
     def prepare(self) -> None:
         """Write the header before the first write."""
-        if self._found is None:
-            self._found = self._read()
-        if self._found is None:
+        if self._known() is None:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             header = {"format": FORMAT, "digest": "xxh3_128", "created": created}
             self._store.put(HEADER, (json.dumps(header) + "\n").encode())
             self._found = FORMAT
+
+    def _known(self) -> int | None:
+        if self._found is None:
+            with self._reading:  # who comes second has what the first is waiting for
+                if self._found is None:
+                    self._found = self._read()
+        return self._found
 
     def _read(self) -> int | None:
         try:

@@ -151,7 +151,7 @@ class Ledger:
         stored = _stored(site, writes)
         batch = _OPEN.get({}).get(id(site.changelog))
         if batch is None:
-            return self._commit(site, stored, author, message)
+            return self._commit(stored, author, message)
         batch.writes.extend(stored.each() if isinstance(stored, Load) else stored)
         return []
 
@@ -184,15 +184,15 @@ class Ledger:
             yield batch
         finally:
             _OPEN.reset(token)
-        batch.revisions = self._commit(self.site, batch.writes, author, message)
+        batch.revisions = self.looker.write(lambda: self._commit(batch.writes, author, message))
 
-    @staticmethod
     def _commit(
-        site: Site, writes: Sequence[Write] | Load, author: str | None, message: str
+        self, writes: Sequence[Write] | Load, author: str | None, message: str
     ) -> list[Revision]:
+        site, seen = self.site, self.looker.listing
         asked = not isinstance(writes, Load) and any(w.only_changes for w in writes)
         narrow = partial(narrowed, site) if asked else None
-        return commit(site, writes, author=author, message=message, narrow=narrow)
+        return commit(site, writes, author=author, message=message, narrow=narrow, seen=seen)
 
 
 def _stored(site: Site, writes: Sequence[Write] | Load) -> Sequence[Write] | Load:

@@ -4,7 +4,8 @@ Of a store in a folder a look is a stat or two, and an operation takes one of th
 Elsewhere each look is a round of listings, so an operation takes one: the registry and the
 revisions at once. A read does not even wait for it: it begins with what was there at the last look.
 If the look then shows that nothing has changed, the result is that of now; otherwise it is thrown
-away, as is an error, and the read is made again. A write begins when it has looked.
+away, as is an error, and the read is made again. A write begins when it has looked, and is made on
+the revisions that it saw then, if it comes to that at once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from .changelog import Listing
 from .history import History
 from .site import Site
 from .store.parallel import aside
@@ -28,10 +30,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen. Without a history: only what the collection is."""
+    """What was seen. Without a history: only what the collection is. One who writes, and may look
+    at what he wrote, has the `listing` that he began with."""
 
     site: Site
     history: History | None = None
+    listing: Listing | None = None
 
     def same(self, other: Look) -> bool:
         """Whether nothing has changed between the two."""
@@ -71,6 +75,12 @@ class Looker:
             return self.site.changelog.history()
         return found.history
 
+    @property
+    def listing(self) -> Listing | None:
+        """What the writer whose look is open has seen of its revisions, if he has."""
+        found = self._open
+        return None if found is None else found.listing
+
     def again(self) -> None:
         """Look again, if a look is open: what it showed has gone meanwhile."""
         if self._open is not None:
@@ -94,10 +104,18 @@ class Looker:
         return self._on(fresh, act)
 
     def write(self, act: Callable[[], T]) -> T:
-        """The result of `act` on one look at what the collection is."""
+        """The result of `act` on one look at what the collection is, and far away on one at its
+        revisions at the same time."""
+        last = self._last
         if self._open is not None:
             return act()
-        return self._on(Look(self._find()), act)
+        if last is None or not last.site.objects.store.remote:
+            return self._on(Look(self._find()), act)
+        coming = aside(last.site.changelog.look)
+        site = self._find()
+        result = self._on(Look(site, None, coming.result()), act)
+        self._last = Look(site, site.changelog.last)
+        return result
 
     @property
     def _open(self) -> Look | None:

@@ -24,7 +24,7 @@ from .page import Page
 from .ranged import MissingObjectError, RangedSegment, Span, open_ranged
 from .readahead import Readahead
 from .segment import Segment, open_segment
-from .store.base import Content, Store
+from .store.base import Content, Store, in_one, size_of
 from .store.local import READ_AT_MOST
 from .store.parallel import at_once, is_busy
 
@@ -44,6 +44,8 @@ BYTES_KEPT_NEAR = 1 << 23
 read, and opened again in 50 us."""
 GUIDES_KEPT = 8
 """Of a megabyte at most each."""
+KEPT = 1 << 20
+"""Bytes of a segment that its writer keeps at hand, at most."""
 EXPECTED = 128
 """Segments that are opened at once, at most."""
 
@@ -150,6 +152,15 @@ class Objects:
         self.store.put_all(named)
         for digest, page in pages.items():
             self._pages.set(digest, page)
+        if self.store.remote:
+            self._keep(segments)
+
+    def _keep(self, segments: Mapping[Digest, Content]) -> None:
+        """Small segments that were just stored are at hand: a later commit joins them."""
+        for digest, data in segments.items():
+            if size_of(data) <= KEPT:
+                whole = pa.py_buffer(in_one(data))
+                self._segments.set(digest, open_segment(whole, digest, verify=self.verify))
 
     def page_name(self, digest: Digest) -> str:
         """Where a page of that name is, or would be, stored."""

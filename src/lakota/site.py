@@ -21,7 +21,7 @@ from .objects import Objects
 from .page import Page
 from .schema import Schema
 
-__all__ = ["Joined", "Site"]
+__all__ = ["Guide", "Joined", "Site"]
 
 AHEAD = 86_400.0
 """Seconds that a stamp may be ahead of the clock without a warning."""
@@ -33,6 +33,15 @@ class Joined:
 
     manifest: Manifest
     pages: Mapping[Digest, Page]
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """A guide that is to be stored, and those in whose place it comes."""
+
+    name: str
+    data: bytes
+    old: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +126,27 @@ class Site:
             self.objects.lead(self.changelog.guides())
         return self.manifest_of(root_of(child))
 
-    def leave_guide(self, root: Digest, made: int) -> None:
-        """Where readers are far: a guide to this state, if it is due after `made` pages above the
-        leaves. Raises nothing: the commit is there already, and readers find their way without."""
+    def guide(self, manifest: Manifest, made: int) -> Guide | None:
+        """Where readers are far: the guide to a state, if it is due after `made` pages above the
+        leaves. Raises nothing: readers find their way without."""
         if not (self.archives and self.objects.store.remote):
-            return
-        changelog, objects = self.changelog, self.objects
+            return None
+        objects, old = self.objects, self.changelog.guides()
         with suppress(LakotaError):
-            manifest, old = self.manifest_of(root), changelog.guides()
-            if old and not is_due(manifest.page(), made):
-                return
-            files = [(page.name, objects.encode_page(page)) for page in guided(manifest)]
-            if files:
-                name = f"{changelog.folder}/guide.{root}"
-                objects.store.put(name, encode_guide(files))
-                objects.store.delete([each for each in old if each != name])
+            if not old or is_due(manifest.page(), made):
+                files = [(page.name, objects.encode_page(page)) for page in guided(manifest)]
+                name = f"{self.changelog.folder}/guide.{manifest.root}"
+                if files:
+                    return Guide(name, encode_guide(files), [n for n in old if n != name])
+        return None
+
+    def leave_guide(self, root: Digest, made: int) -> None:
+        """Store the guide to a state that is there, if it is due. Raises nothing."""
+        guide, store = self.guide(self.manifest_of(root), made), self.objects.store
+        if guide is not None:
+            with suppress(LakotaError):
+                store.put(guide.name, guide.data)
+                store.delete(guide.old)
 
     def manifest_of(self, root: Digest) -> Manifest:
         """The manifest of a root page."""

@@ -23,7 +23,7 @@ import xxhash
 
 from . import compact
 from .ahead import expect_rows
-from .changelog import PHI, Child, Revision, make_child, stamp_of
+from .changelog import PHI, Child, Listing, Revision, make_child, stamp_of
 from .digest import Digest
 from .encoding import Encoded, encode
 from .errors import DamagedError, InputError, StoreError
@@ -35,6 +35,7 @@ from .overlay import plan, rows
 from .region import schema_of
 from .site import Joined, Site
 from .store.base import Content
+from .store.parallel import beside
 from .writes import Load, Write, in_pieces
 
 __all__ = [
@@ -68,16 +69,18 @@ def commit(
     message: str = "",
     narrow: Narrow | None = None,
     heads: Sequence[Child] | None = None,
+    seen: Listing | None = None,
 ) -> list[Revision]:
     """Store `writes`, in their order, as one revision on all heads, or on those given. Returns its
-    edges; none if there is nothing to write, or `narrow` leaves nothing.
+    edges; none if there is nothing to write, or `narrow` leaves nothing. `seen`: what its writer
+    saw of the revisions when it began.
 
     It holds what all of the heads hold. Of many it ends some, as `Changelog.ended` says."""
     if not writes:
         return []
     author = _author(author, message)
     with site.changelog.writing():
-        on = site.changelog.heads() if heads is None else heads
+        on = site.changelog.heads(seen) if heads is None else heads
         parents = site.changelog.ended(on) if heads is None else on
         return _commit(site, writes, author, message, narrow, on, parents)
 
@@ -351,12 +354,20 @@ def _seal(
     stamp: int,
     document: Mapping[str, Any],
 ) -> list[Revision]:
-    """What is still to be stored, then the revision."""
+    """What is still to be stored, then the revision. A guide promises nothing, so it comes beside
+    the one, and those that it replaces go beside the other: nobody waits for them."""
     edit = apply_all(joined.manifest, extents)
-    site.objects.put(segments, {**joined.pages, **edit.pages})
-    made = publish(site, parents, stamp, edit.root, document)
-    site.leave_guide(edit.root, sum(page.level > 0 for page in edit.pages.values()))
-    return made
+    pages, load = {**joined.pages, **edit.pages}, joined.manifest.load
+    made = Manifest(edit.root, lambda name: edit.pages.get(name) or load(name))
+    guide = site.guide(made, sum(page.level > 0 for page in edit.pages.values()))
+    store = site.objects.store
+    if guide is None:
+        site.objects.put(segments, pages)
+        return publish(site, parents, stamp, edit.root, document)
+    with beside(lambda: store.put(guide.name, guide.data)) as stored:
+        site.objects.put(segments, pages)
+    with beside(lambda: store.delete(guide.old if stored.exception() is None else [])):
+        return publish(site, parents, stamp, edit.root, document)
 
 
 def _store_rows(site: Site, made: Sequence[Draft]) -> tuple[list[Digest], dict[Digest, Content]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["REQUESTS", "aside", "at_once", "is_busy"]
+__all__ = ["REQUESTS", "aside", "at_once", "beside", "is_busy"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -72,6 +73,23 @@ def aside(function: Callable[[], R]) -> Future[R]:
         except Exception as error:
             done.set_exception(error)
         return done
+
+
+@contextmanager
+def beside(function: Callable[[], object]) -> Iterator[Future[object]]:
+    """`function` while the block runs, which ends when both have. Nothing that it raises is raised:
+    that is for who looks at what is given.
+
+    >>> with beside(list) as done:
+    ...     pass
+    >>> done.result()
+    []
+    """
+    running = aside(function)
+    try:
+        yield running
+    finally:
+        running.exception()
 
 
 def _busily(function: Callable[[T], R], item: T) -> R:
