@@ -19,10 +19,11 @@ from store_suite import StoreSuite
 from lakota import Repo, Schema, StoreError, UnavailableError
 from lakota.objects import digest_of
 from lakota.segment import open_segment
-from lakota.store import HttpStore, LocalStore, Store
-from lakota.store.http import PAGE_HEAD, PAGES_AT_ONCE
+from lakota.store import HttpStore, LocalStore, MemoryStore, Store
+from lakota.store.http import OBJECT_HEAD, OBJECTS_AT_ONCE, PAGE_HEAD, PAGES_AT_ONCE
 
 NUMBERS = itertools.count()
+SCHEMA = Schema(n="int*", x="float")
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +206,62 @@ def test_who_answers_in_the_place_of_the_server_is_not_believed(
             finally:
                 other.shutdown()
                 thread.join()
+
+
+def test_small_objects_are_stored_by_one_request(server: Server, tmp_path: Path) -> None:
+    """And arrive as if each came alone, in a folder and at a server that knows no such request."""
+
+    class Counting(HttpStore):
+        asked: list[str]
+
+        def _request(self, method: str, path: str, **options: Any) -> Any:
+            self.asked.append(f"{method} {path.split('/')[0]}")
+            return super()._request(method, path, **options)
+
+    class Earlier(Counting):
+        def _request(self, method: str, path: str, **options: Any) -> Any:
+            return super()._request(method, "none" if path == "objects" else path, **options)
+
+    local = Repo(tmp_path / "r")
+    clct = local.create_collection(SCHEMA, "c")
+    for n in range(12):
+        (clct / f"s{n}").write({"n": range(n + 1), "x": [0.5] * (n + 1)})
+    found = []
+    for nth, kind in enumerate((Counting, Earlier)):
+        store = kind(f"{server.url}/together{nth}", token=server.tokens["write"])
+        store.asked = []
+        local.push(Repo(store))
+        sent = Counter(store.asked)
+        found.append(sent["PUT objects"])
+        there = Repo(server.root / f"together{nth}")
+        assert there.check()
+        assert len(list(there.store.list(""))) == len(list(local.store.list("")))
+    assert found[0] < 6 < 30 < found[1]
+
+
+@pytest.mark.parametrize("wrong", ["damaged", "cut", "unnamed", "many"])
+def test_of_several_objects_a_wrong_one_is_refused(server: Server, wrong: str) -> None:
+    store = server.store(f"several-{wrong}", "write")
+    Repo(store).create_collection(SCHEMA, "c")
+    inside = MemoryStore()
+    (Repo(inside).create_collection(SCHEMA, "c") / "s").write({"n": [1], "x": [0.5]})
+    names = [i.name for i in inside.list("segments") if not store.exists(i.name)]
+    objects = {name: inside.get(name).to_pybytes() for name in names}
+    name = names[0]
+    body = b"".join(
+        OBJECT_HEAD.pack(len(n), len(data)) + n.encode() + data for n, data in objects.items()
+    )
+    if wrong == "damaged":
+        body = body[:-40] + b"\xff" * 8 + body[-32:]
+    elif wrong == "cut":
+        body = body[:-1]
+    elif wrong == "unnamed":
+        body = body.replace(name.encode(), b"../" + name[3:].encode())
+    else:
+        body = (OBJECT_HEAD.pack(1, 0) + b"a") * (OBJECTS_AT_ONCE + 1)
+    answer = store._request(
+        "POST", "objects", body=body, headers={"Content-Type": "application/octet-stream"}
+    )
+    assert 400 <= answer.status < 500
+    if wrong != "damaged":
+        assert not any(store.exists(n) for n in objects)

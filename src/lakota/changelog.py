@@ -28,7 +28,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -144,6 +144,8 @@ class Listing:
     """How often this process had written when it began."""
     at: float
     """When it ended, by `time.monotonic`."""
+    end: Callable[[], object]
+    """Ends the turn that he has meanwhile."""
 
 
 class _Turns:
@@ -151,6 +153,8 @@ class _Turns:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.asking = threading.Lock()
+        """Held by the one for whom a turn among all processes is asked."""
         self.taken = 0
 
 
@@ -216,11 +220,12 @@ class Changelog:
             self._list()
             return self._history
 
-    def _list(self) -> None:
+    def _list(self, seen: Iterable[str] | None = None) -> None:
         """Bring what is known up to date. A listing that is made while revisions move into an
         archive may show them in neither place: if some seem to be gone, it is made again."""
         for _ in range(ATTEMPTS):
-            names = frozenset(self.store.names(self.folder))
+            names = frozenset(self.store.names(self.folder) if seen is None else seen)
+            seen = None
             added, removed = names - self._names, self._names - names
             archives = self._open_archives(added, removed)
             if archives is None:
@@ -273,21 +278,37 @@ class Changelog:
             lost -= archive.edges
         return any(f"{parent}.{child}" not in names for parent, child in lost)
 
+    def glance(self) -> Listing:
+        """What there is now, for one who may write and waits for nobody."""
+        taken = self._turns.taken
+        return Listing(self.history(), taken, time.monotonic(), tuple)
+
     def look(self) -> Listing:
-        """What there is now, for one who will write."""
-        turn = self._turns.taken
-        return Listing(self.history(), turn, time.monotonic())
+        """What there is now, for one who will write, and whose turn it is then. Of the threads of
+        this process, which take turns anyway, one waits for others."""
+        turns = self._turns
+        taken, asking = turns.taken, turns.asking
+        if not asking.acquire(blocking=False):
+            return self.glance()
+        with ExitStack() as turn:
+            turn.callback(asking.release)
+            names, end = self.store.turn(self.folder)
+            turn.callback(end)
+            with self._lock:
+                self._listed = time.monotonic()
+                self._list(names)
+                return Listing(self._history, taken, self._listed, turn.pop_all().close)
 
     def heads(self, seen: Listing | None = None) -> tuple[Child, ...]:
         """The children that are nobody's parent, newest last. For one whose turn it is to write,
-        those that he has `seen`, if that was just now and nobody in this process wrote since."""
-        if (
-            seen is not None
-            and seen.turn == self._turns.taken
-            and time.monotonic() - seen.at < RECENT
-        ):
+        those that he has `seen`, if that is recent."""
+        if seen is not None and self.is_recent(seen):
             return seen.history.heads
         return self.history().heads
+
+    def is_recent(self, seen: Listing) -> bool:
+        """Whether it was seen just now, and nobody in this process has written since."""
+        return seen.turn == self._turns.taken and time.monotonic() - seen.at < RECENT
 
     @property
     def last(self) -> History:

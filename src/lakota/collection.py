@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -31,7 +31,7 @@ from .fold import folds
 from .frames import check_polars
 from .interval import EVERYTHING
 from .ledger import Batch, Ledger
-from .look import Look, Looker, one_look, one_look_first
+from .look import Find, Look, Looker, one_look, one_look_first
 from .manifest import Manifest
 from .moment import child_of, nanoseconds
 from .progress import Progress, check_progress
@@ -58,7 +58,7 @@ class Collection:
         self,
         label: str,
         collection_id: str,
-        site: Callable[[], Site],
+        site: Find,
         registry: Registry,
         last: Look | None = None,
     ) -> None:

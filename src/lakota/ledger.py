@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from .changelog import Child, Revision
 from .errors import NotFoundError, RangeError
-from .look import Look, Looker
+from .look import Find, Look, Looker
 from .manifest import Manifest
 from .moment import child_of, is_name, nanoseconds, through
 from .narrow import narrowed
@@ -55,7 +55,7 @@ class Ledger:
 
     def __init__(
         self,
-        find: Callable[[], Site],
+        find: Find,
         tags: Callable[[], Mapping[str, str]],
         last: Look | None = None,
     ) -> None:
@@ -157,7 +157,7 @@ class Ledger:
 
     def open_batch(self) -> Batch | None:
         """The innermost `multi()` block of this thread and this collection."""
-        return _OPEN.get({}).get(id(self.site.changelog))
+        return _OPEN.get({}).get(id(self.looker.recent.changelog))
 
     @property
     def waits(self) -> bool:
@@ -179,12 +179,15 @@ class Ledger:
                 raise
             return
         batch = Batch()
-        token = _OPEN.set({**_OPEN.get({}), id(self.site.changelog): batch})
+        token = _OPEN.set({**_OPEN.get({}), id(self.looker.recent.changelog): batch})
         try:
-            yield batch
+            with self.looker.block():
+                yield batch
         finally:
             _OPEN.reset(token)
-        batch.revisions = self.looker.write(lambda: self._commit(batch.writes, author, message))
+        batch.revisions = self.looker.write(
+            lambda: self._commit(batch.writes, author, message), ends=True
+        )
 
     def _commit(
         self, writes: Sequence[Write] | Load, author: str | None, message: str

@@ -22,7 +22,7 @@ from .history import History
 from .site import Site
 from .store.parallel import aside
 
-__all__ = ["Look", "Looker", "one_look", "one_look_first"]
+__all__ = ["Find", "Look", "Looker", "one_look", "one_look_first"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,14 +42,26 @@ class Look:
         return self.site is other.site and self.history is other.history
 
 
+class Find(Protocol):
+    """Finds a collection as it is now, or `lately`: as it was a moment ago, if somebody looked."""
+
+    def __call__(self, *, lately: bool = False) -> Site: ...
+
+
+class _Block:
+    def __init__(self) -> None:
+        self.looked = False
+
+
 _OPEN: ContextVar[Mapping[int, Look]] = ContextVar("lakota_open_looks")
 _NONE: Mapping[int, Look] = {}
+_BLOCKS: ContextVar[dict[int, _Block]] = ContextVar("lakota_open_blocks")
 
 
 class Looker:
     """Takes looks at one collection, which `find` finds."""
 
-    def __init__(self, find: Callable[[], Site], last: Look | None = None) -> None:
+    def __init__(self, find: Find, last: Look | None = None) -> None:
         self._find = find
         self._last = last
         self._seen: Site | None = None if last is None else last.site
@@ -103,19 +115,42 @@ class Looker:
                 return guess.result()
         return self._on(fresh, act)
 
-    def write(self, act: Callable[[], T]) -> T:
+    def write(self, act: Callable[[], T], *, ends: bool = False) -> T:
         """The result of `act` on one look at what the collection is, and far away on one at its
-        revisions at the same time."""
+        revisions at the same time: unless it is in a block, of which it is not the end."""
         last = self._last
         if self._open is not None:
             return act()
         if last is None or not last.site.objects.store.remote:
             return self._on(Look(self._find()), act)
+        block = _BLOCKS.get({}).get(id(last.site.changelog))
+        if block is not None and not ends:
+            site = self._find(lately=block.looked)
+            block.looked = True
+            return self._on(Look(site), act)
         coming = aside(last.site.changelog.look)
-        site = self._find()
-        result = self._on(Look(site, None, coming.result()), act)
+        try:
+            site = self._find()
+            result = self._on(Look(site, None, coming.result()), act)
+        finally:
+            if coming.exception() is None:
+                coming.result().end()
         self._last = Look(site, site.changelog.last)
         return result
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Writes of this thread that will be committed together. Far away, one who has looked at
+        what the collection is need not look again for a while."""
+        if self._last is None:
+            yield
+            return
+        key = id(self._last.site.changelog)
+        token = _BLOCKS.set({**_BLOCKS.get({}), key: _Block()})
+        try:
+            yield
+        finally:
+            _BLOCKS.reset(token)
 
     @property
     def _open(self) -> Look | None:

@@ -25,7 +25,7 @@ import xxhash
 
 from .bounds import interval_of
 from .cast import to_table
-from .changelog import Child
+from .changelog import Child, Listing
 from .digest import Digest
 from .errors import DamagedError, LakotaError, NotFoundError
 from .evolution import Fact, What, evolve
@@ -78,6 +78,7 @@ class Registry:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._loading = threading.Lock()
+        self._seen: Listing | None = None
         self._heads: tuple[Child, ...] | None = None
         self._known: Mapping[str, Entry] = {}
         self._deleted: Mapping[str, Entry] = {}
@@ -171,7 +172,13 @@ class Registry:
 
     def _load(self) -> None:
         with self._loading:
-            self._take(self.site.changelog.heads())
+            self._seen = self.site.changelog.glance()
+            self._take(self._seen.history.heads)
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether it was looked at just now, and nobody in this process has written since."""
+        return self._seen is not None and self.site.changelog.is_recent(self._seen)
 
     def _take(self, heads: tuple[Child, ...]) -> None:
         if heads != self._heads:

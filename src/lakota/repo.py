@@ -579,9 +579,10 @@ class Repo:
             self._max_ahead,
         )
 
-    def _find(self, collection_id: str, *, fresh: bool = True) -> Site:
+    def _find(self, collection_id: str, *, fresh: bool = True, lately: bool = False) -> Site:
         """The collection as it is now: a stat of the registry if nothing changed. Without `fresh`:
-        as it was when the registry was last looked at."""
+        as it was when the registry was last looked at; `lately`: if that was just now."""
+        fresh = fresh and not (lately and self._registry.is_recent)
         shown, ever = self._registry.schemas(collection_id, fresh=fresh)
         site = self._sites.get(collection_id)
         if site is None or site.shown is not shown:

@@ -30,6 +30,7 @@ from .objects import (
     list_objects,
     names_of_folder,
     put_object,
+    put_objects,
     sweep,
     touch_object,
 )
@@ -37,6 +38,7 @@ from .openapi import BYTES, EMPTY, LINES, TABLE, TEXT, document, json_answer
 from .places import Place, Places
 from .queries import DIFF, LOG, ROWS, SERIES, collections, diff, log, rows, series
 from .tokens import Grant, Scope, TokenFile
+from .turns import Turns
 
 __all__ = ["ENDPOINTS", "make_app"]
 
@@ -169,6 +171,15 @@ ENDPOINTS = (
     Endpoint(
         "POST", _OBJECT, touch_object, "Renew the age of an object.", Scope.WRITE, answers=EMPTY
     ),
+    Endpoint(
+        "POST",
+        "/objects",
+        put_objects,
+        "Store several objects.",
+        Scope.WRITE,
+        body={"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        answers=EMPTY,
+    ),
     Endpoint("POST", "/pages", get_pages, "Read pages.", body=_PAGES, answers=BYTES),
     Endpoint(
         "GET",
@@ -232,6 +243,7 @@ def make_app(
         threads,
         questions,
         Memory(limits.memory),
+        Turns(limits.requests // 2),
     )
 
     @asynccontextmanager

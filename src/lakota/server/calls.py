@@ -18,6 +18,7 @@ from .limits import Limits
 from .metrics import Metrics
 from .places import Place, Places
 from .tokens import Grant, Scope, TokenFile
+from .turns import Turns
 
 __all__ = ["Call", "Endpoint", "Handler", "Param", "Refused", "Service"]
 
@@ -86,6 +87,7 @@ class Service:
     questions: ThreadPoolExecutor
     """Threads for what may take long, and goes on when nobody waits for it any more."""
     memory: Memory
+    turns: Turns
 
     def told(self, error: Exception) -> str:
         """What may be said of an error: not where on this machine things are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +15,19 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from ..digest import Digest
 from ..encoding import recode
 from ..errors import DamagedError, FormatError, InputError, LakotaError, StoreError
+from ..header import HEADER
 from ..objects import digest_of
+from ..registry import REGISTRY_ID
 from ..segment import open_segment
 from ..store.base import ReplacedError, Store, Tail, check_folder, check_name
-from ..store.http import ACCEPT_HEADER, PAGE_HEAD, PAGES_AT_ONCE
+from ..store.http import (
+    ACCEPT_HEADER,
+    OBJECT_HEAD,
+    OBJECTS_AT_ONCE,
+    PAGE_HEAD,
+    PAGES_AT_ONCE,
+    TURN_HEADER,
+)
 from .admission import Kind, kind_of
 from .calls import Call, Refused
 from .columns import DeletionError
@@ -33,6 +42,7 @@ __all__ = [
     "list_objects",
     "names_of_folder",
     "put_object",
+    "put_objects",
     "sweep",
     "touch_object",
 ]
@@ -84,7 +94,44 @@ async def put_object(call: Call) -> Response:
         await call.run(_put, call, place, name, data)
     finally:
         await memory.give(size)
+    _committed(call, name)
     return Response(status_code=204)
+
+
+async def put_objects(call: Call) -> Response:
+    """Store several objects, each as if it came alone: before each are two numbers of four bytes,
+    little endian, the bytes of its name and its own; then its name. If one is refused, others may
+    be stored."""
+    place, memory = call.at, call.service.memory
+    size = _size(call, call.service.limits.body)
+    await memory.take(size)
+    try:
+        objects = _objects_in(pa.py_buffer(await _body(call, size)))
+        for name in objects:
+            _reached(call, name, Scope.WRITE)
+        await call.run(_put_all, call, place, objects)
+    finally:
+        await memory.give(size)
+    for name in objects:
+        _committed(call, name)
+    return Response(status_code=204)
+
+
+def _objects_in(data: pa.Buffer) -> dict[str, pa.Buffer]:
+    """The objects in a body, by name. Raises `InputError`, `Refused`."""
+    found: dict[str, pa.Buffer] = {}
+    at = 0
+    while at < data.size:
+        if len(found) == OBJECTS_AT_ONCE or at + OBJECT_HEAD.size > data.size:
+            raise InputError(f"expected up to {OBJECTS_AT_ONCE} objects, each behind its sizes")
+        named, size = OBJECT_HEAD.unpack_from(data, at)
+        start = at + OBJECT_HEAD.size + named
+        at = start + size
+        if at > data.size:
+            raise InputError("the body ends in the middle of an object")
+        text = data.slice(start - named, named).to_pybytes().decode(errors="replace")
+        found[_checked(text)] = data.slice(start, size)
+    return found
 
 
 async def touch_object(call: Call) -> Response:
@@ -108,8 +155,11 @@ async def delete_objects(call: Call) -> Response:
 
 
 async def names_of_folder(call: Call) -> Response:
-    """What is directly in a folder, by name; in no order."""
+    """What is directly in a folder, by name; in no order. Who is about to commit to a collection
+    says so by a header `Lakota-Turn`: where many are, he waits for his turn."""
     folder = _folder(call)
+    if TURN_HEADER in call.request.headers and call.scope is not Scope.READ:
+        await call.service.turns.take(call.at.key(folder))
     if not await call.run(_is_shown, call):
         return JSONResponse([])
     known = call.request.headers.get("if-none-match", "").removeprefix("W/")
@@ -166,7 +216,11 @@ def _names(asked: dict[str, Any]) -> list[str]:
 
 def _name(call: Call, scope: Scope) -> str:
     """The name in the path, which the caller's scope must reach."""
-    name = _checked(str(call.request.path_params["name"]))
+    return _reached(call, _checked(str(call.request.path_params["name"])), scope)
+
+
+def _reached(call: Call, name: str, scope: Scope) -> str:
+    """The same name, if the caller's scope reaches it."""
     within = _is_readable(name) if scope is Scope.READ else kind_of(name) is not Kind.OTHER
     if not within and call.scope is not Scope.ADMIN:
         raise Refused(
@@ -242,23 +296,55 @@ def _moment(asked: dict[str, Any]) -> float:
     return float(number)
 
 
+def _committed(call: Call, name: str) -> None:
+    """Whoever has stored a revision gives the turn to another."""
+    if kind_of(name) is Kind.REVISION:
+        folder, _, edge = name.rpartition("/")
+        call.service.turns.give(call.at.key(folder), edge.partition(".")[2])
+
+
+def _put_all(call: Call, place: Place, objects: Mapping[str, pa.Buffer]) -> None:
+    """Those that others rely on first; of one sort together, which flushes them at once."""
+    kinds = {name: kind_of(name) for name in objects}
+    if HEADER in objects:
+        _put(call, place, HEADER, objects[HEADER])
+    for some in ((Kind.SEGMENT, Kind.PAGE), (Kind.REVISION,)):
+        group = {n: data for n, data in objects.items() if kinds[n] in some and not _alone(n)}
+        admitted = {n: data for n, data in group.items() if _admitted(call, place, n, data)}
+        place.store.put_all(admitted)
+        for folder in {n.split("/")[1] for n in admitted if kinds[n] is Kind.REVISION}:
+            place.tidy(folder)
+    for name, data in objects.items():
+        if kinds[name] is Kind.OTHER or _alone(name):
+            _put(call, place, name, data)
+
+
+def _alone(name: str) -> bool:
+    """Whether what is stored before decides whether it may be."""
+    return name.split("/")[1:2] == [REGISTRY_ID]
+
+
 def _put(call: Call, place: Place, name: str, data: pa.Buffer) -> None:
-    kind = kind_of(name)
-    if kind not in (Kind.HEADER, Kind.OTHER) and not place.exists():
+    with place.admission.turn(name):
+        wanted = _admitted(call, place, name, data)
+        if wanted:
+            place.store.put(name, data)
+    if wanted and kind_of(name) is Kind.REVISION:
+        place.tidy(name.split("/")[1])
+
+
+def _admitted(call: Call, place: Place, name: str, data: pa.Buffer) -> bool:
+    """Whether an object is to be stored. Raises `Refused`."""
+    if kind_of(name) not in (Kind.HEADER, Kind.OTHER) and not place.exists():
         raise Refused(409, "there is no repo yet: put lakota.json first")
-    admission, deletes = place.admission, call.scope is Scope.ADMIN
+    deletes = call.scope is Scope.ADMIN
     try:
-        with admission.turn(name):
-            wanted = admission.admit(name, data, call.service.limits, deletes=deletes)
-            if wanted:
-                place.store.put(name, data)
+        return place.admission.admit(name, data, call.service.limits, deletes=deletes)
     except DeletionError as error:
         raise Refused(403, str(error)) from error
     except (DamagedError, FormatError) as error:
         kinds = "FormatError" if isinstance(error, FormatError) else "DamagedError"
         raise Refused(422, f"{name} is refused: {error}", kind=kinds) from error
-    if wanted and kind is Kind.REVISION:
-        place.tidy(name.split("/")[1])
 
 
 # ---- Objects

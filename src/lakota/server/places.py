@@ -59,6 +59,10 @@ class Place:
         site = Site(objects, self.registry, shown.stored, CLOCK, "plain", shown, shown)
         self.admission = Admission(self.store, Columns(Registry(site)), self.changelog)
 
+    def key(self, folder: str) -> str:
+        """A folder of this repo, among those of all repos of the server."""
+        return f"{self.name}/{folder}"
+
     def exists(self) -> bool:
         """Whether it was ever written to."""
         return self.store.exists(HEADER)

@@ -30,6 +30,7 @@ __all__ = [
     "ReplacedError",
     "Store",
     "Tail",
+    "Turn",
     "check_folder",
     "check_name",
     "decoded",
@@ -71,6 +72,15 @@ class Tail(NamedTuple):
     """Bytes of the whole object."""
     version: Hashable
     """Of the object's bytes: another one after a replacement by other bytes."""
+
+
+class Turn(NamedTuple):
+    """The turn of one who is about to commit to a collection."""
+
+    names: Sequence[str]
+    """What is in its folder now."""
+    end: Callable[[], object] = tuple
+    """To be called when he has, or will not."""
 
 
 class ReplacedError(StoreError):
@@ -233,6 +243,11 @@ class Store(ABC):
         start = len(check_folder(prefix)) + 1 if prefix else 0
         below = (info.name[start:] for info in self.list(prefix))
         return [name for name in below if "/" not in name]
+
+    def turn(self, prefix: str) -> Turn:
+        """What `names` says, for one who is about to add to the folder. Where many are at once, a
+        store may let some wait, so that few do at a time. Nothing relies on it."""
+        return Turn(self.names(prefix))
 
     def put_all(self, objects: Mapping[str, Content]) -> None:
         """Write several, in any order, perhaps at once; durable on return."""

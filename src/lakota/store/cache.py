@@ -15,19 +15,26 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
+import sys
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import FileIO
 from typing import Any
 
 import pyarrow as pa
 from xxhash import xxh3_64_digest, xxh3_128_hexdigest
 
 from ..errors import InputError
-from .base import TAIL, Content, Info, ReplacedError, Store, Tail, check_name, in_one
+from .base import TAIL, Content, Info, ReplacedError, Store, Tail, Turn, check_name, in_one
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["Cache", "CachedStore", "FolderCache", "MemoryCache"]
 
@@ -37,6 +44,12 @@ _REVISION = re.compile(
     r"changelog/[0-9a-f]{32}/(?:[0-9a-f]{16}-[0-9a-f]{32}|packed|guide)\.[0-9a-f.\-]+"
 )
 _CHECKSUM = 8
+_TURNS = "turns"
+_FEW = 4
+"""Processes that share a folder and are about to commit to one collection, at a time."""
+_PATIENCE = 10.0
+_TICK = 0.04
+"""Seconds that one who waits for a turn waits at all, and before he looks again, at most."""
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _FILE = re.compile(r"[0-9a-f]{30}(\.[0-9a-f]{8})?")
 
@@ -55,6 +68,11 @@ class Cache(ABC):
     @abstractmethod
     def drop(self, key: str) -> None:
         """Keep no longer."""
+
+    def turn(self, key: str) -> Callable[[], object]:
+        """Wait until few of those who share the cache are at what `key` names. Gives what ends the
+        turn. Nothing relies on it: by default nobody waits."""
+        return tuple
 
 
 class MemoryCache(Cache):
@@ -171,6 +189,26 @@ class FolderCache(Cache):
     def drop(self, key: str) -> None:
         with suppress(OSError):
             os.unlink(self._path(key))
+
+    def turn(self, key: str) -> Callable[[], object]:
+        if sys.platform == "win32":
+            return tuple
+        name = os.path.join(self.folder, _TURNS, xxh3_128_hexdigest(key.encode())[:16])
+        end = time.monotonic() + _PATIENCE
+        with suppress(OSError):  # a folder that one may only read, or on a disk without locks
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+            while time.monotonic() < end:
+                for n in random.sample(range(_FEW), _FEW):
+                    file = FileIO(f"{name}.{n}", "ab")
+                    if not file.tell():
+                        file.write(b"\n")
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        return file.close
+                    except BlockingIOError:
+                        file.close()
+                time.sleep(random.uniform(0.2, 1.0) * _TICK)
+        return tuple
 
     def _path(self, key: str) -> str:
         name = xxh3_128_hexdigest(key.encode())
@@ -324,6 +362,15 @@ class CachedStore(Store):
     def names(self, prefix: str) -> Sequence[str]:
         return self.store.names(prefix)
 
+    def turn(self, prefix: str) -> Turn:
+        ends = [cache.turn(f"{self._own}{prefix}") for cache in self.caches]
+        try:
+            names, end = self.store.turn(prefix)
+        except BaseException:
+            _end_all(ends)
+            raise
+        return Turn(names, lambda: _end_all([end, *ends]))
+
     def delete(self, names: Iterable[str]) -> None:
         self._remove(names, self.store.delete)
 
@@ -366,6 +413,11 @@ class CachedStore(Store):
         if key is not None:
             for cache in self.caches:
                 cache.put(key, data)
+
+
+def _end_all(ends: Iterable[Callable[[], object]]) -> None:
+    for end in ends:
+        end()
 
 
 def _check_limit(limit: int) -> int:

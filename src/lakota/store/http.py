@@ -31,18 +31,38 @@ from ..errors import (
     UnavailableError,
 )
 from . import web
-from .base import Content, Info, ReplacedError, Store, Tail, check_folder, check_name, in_one
+from .base import (
+    Content,
+    Info,
+    ReplacedError,
+    Store,
+    Tail,
+    Turn,
+    check_folder,
+    check_name,
+    in_one,
+    size_of,
+)
 from .parallel import REQUESTS, at_once
 
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["ACCEPT_HEADER", "PAGES_AT_ONCE", "PAGE_HEAD", "SERVER_HEADER", "HttpStore"]
+__all__ = [
+    "ACCEPT_HEADER",
+    "PAGES_AT_ONCE",
+    "PAGE_HEAD",
+    "SERVER_HEADER",
+    "TURN_HEADER",
+    "HttpStore",
+]
 
 SERVER_HEADER = "Lakota-Server"
 ACCEPT_HEADER = "Lakota-Accept"
 """With the value `packed`: whole segments may be sent in the small encoding, however they are
 stored."""
+TURN_HEADER = "Lakota-Turn"
+"""Said by who lists a collection's revisions in order to add one: he may be let wait for others."""
 TOKEN = "LAKOTA_TOKEN"
 HEADER = "lakota.json"
 
@@ -57,6 +77,12 @@ PAGES = "pages/"
 PAGES_AT_ONCE = 256
 PAGE_HEAD = Struct("<II")
 """Before each page in an answer: which of those asked for it is, and its bytes."""
+OBJECTS_AT_ONCE = 256
+OBJECT_HEAD = Struct("<II")
+"""Before each object that is sent with others: the bytes of its name, and its own."""
+_SMALL = 256 << 10
+_TOGETHER = 4 << 20
+"""Bytes of an object that is sent with others, and of all of them, at most."""
 
 
 class HttpStore(Store):
@@ -103,6 +129,7 @@ class HttpStore(Store):
         self._lock = threading.Lock()
         self._pools: dict[int, urllib3.PoolManager] = {}
         self._served: bool | None = None
+        self._takes_many = True
         self._listings: dict[str, tuple[str, tuple[str, ...]]] = {}
         _urllib3()
 
@@ -137,7 +164,33 @@ class HttpStore(Store):
     def put_all(self, objects: Mapping[str, Content]) -> None:
         for name in objects:
             check_name(name)
-        at_once(lambda item: self.put(*item), objects.items())
+        small = {name: data for name, data in objects.items() if size_of(data) <= _SMALL}
+        large = [name for name in objects if name not in small]
+        groups = list(_groups(small)) if self._takes_many and self._is_served() else [[*small]]
+        if len(groups) + len(large) == len(objects) or not self._takes_many:
+            at_once(lambda item: self.put(*item), objects.items())
+            return
+        left = at_once(lambda some: self._put_some(objects, some), [*groups, *([n] for n in large)])
+        at_once(lambda name: self.put(name, objects[name]), [n for some in left for n in some])
+
+    def _put_some(self, objects: Mapping[str, Content], names: Sequence[str]) -> Sequence[str]:
+        """Store some by one request. Those that are to be stored one by one: all, where the server
+        is of an earlier release, or takes no bodies of that size."""
+        if len(names) == 1:
+            self.put(names[0], objects[names[0]])
+            return ()
+        pieces: list[pa.Buffer | bytes] = []
+        for name in names:
+            data = in_one(objects[name])
+            pieces += OBJECT_HEAD.pack(len(name), memoryview(data).nbytes), name.encode(), data
+        kind = {"Content-Type": "application/octet-stream"}
+        answer = self._request("POST", "objects", body=b"".join(pieces), headers=kind)
+        if answer.status in (404, 405):
+            self._takes_many = False
+        if answer.status in (404, 405, 413):
+            return names
+        self._read(answer)
+        return ()
 
     def get_all(self, names: Iterable[str]) -> Mapping[str, pa.Buffer]:
         wanted = [check_name(name) for name in names]
@@ -231,11 +284,17 @@ class HttpStore(Store):
         return (Info(*json.loads(line)) for line in lines)
 
     def names(self, prefix: str) -> Sequence[str]:
+        return self._names(prefix, {})
+
+    def turn(self, prefix: str) -> Turn:
+        return Turn(self._names(prefix, {TURN_HEADER: "1"}))  # it ends with the commit
+
+    def _names(self, prefix: str, asked: Mapping[str, str]) -> Sequence[str]:
         check_folder(prefix)
         if not self._is_served():
             return web.names(self._fetch, prefix)
         etag, known = self._listings.get(prefix, ("", ()))
-        headers = {"If-None-Match": etag} if etag else {}
+        headers = {**asked, "If-None-Match": etag} if etag else asked
         answer = self._request("GET", f"names?folder={quote(prefix)}", headers=headers)
         if answer.status == 304:
             return known
@@ -382,6 +441,21 @@ class HttpStore(Store):
             ca_certs=self._ca_file,
         )
         return made
+
+
+def _groups(objects: Mapping[str, Content]) -> Iterator[list[str]]:
+    """Names of small objects, as many together as one request takes."""
+    some: list[str] = []
+    room = _TOGETHER
+    for name, data in objects.items():
+        size = size_of(data)
+        if some and (size > room or len(some) == OBJECTS_AT_ONCE):
+            yield some
+            some, room = [], _TOGETHER
+        some.append(name)
+        room -= size
+    if some:
+        yield some
 
 
 def _pages_in(data: pa.Buffer, asked: int) -> Iterator[tuple[int, pa.Buffer]]:

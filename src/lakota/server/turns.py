@@ -1,0 +1,90 @@
+"""Turns: of many who are about to commit to one collection, FEW do at a time; the others wait.
+
+Commits that know nothing of each other make a head each, and the next ones join them all. So what
+dozens do at once costs each of them dozens of manifests, and is done sooner one after the other.
+
+Nothing relies on it. A turn ends with the next revision that comes, whoever sends it, or with its
+time; who has waited long, or finds too many waiting, gets one all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+__all__ = ["FEW", "Turns"]
+
+FEW = 4
+LEASE = 2.0
+"""Seconds of a turn, at most."""
+PATIENCE = 10.0
+"""Seconds that anybody waits for one."""
+TICK = 0.25
+"""Seconds after which who waits looks whether a turn has ended by its time."""
+_REMEMBERED = 256
+
+
+@dataclass
+class _Queue:
+    """Of one collection."""
+
+    ends: deque[float] = field(default_factory=deque)
+    """When the turns that were given end."""
+    waiting: OrderedDict[asyncio.Future[None], None] = field(default_factory=OrderedDict)
+
+
+class Turns:
+    """The turns of one server, in its event loop. At most `most` wait."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting = 0
+        self._queues: dict[str, _Queue] = {}
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def take(self, key: str) -> None:
+        """Wait for a turn at what `key` names."""
+        loop = asyncio.get_running_loop()
+        queue = self._queues.setdefault(key, _Queue())
+        if self._waiting >= self._most:
+            return
+        mine = loop.create_future()
+        queue.waiting[mine] = None
+        self._waiting += 1
+        try:
+            end = loop.time() + PATIENCE
+            self._hand_on(key)
+            while not mine.done() and loop.time() < end:
+                await asyncio.wait([mine], timeout=TICK)
+                self._hand_on(key)
+        finally:
+            self._waiting -= 1
+            queue.waiting.pop(mine, None)
+            self._hand_on(key)
+
+    def give(self, key: str, child: str) -> None:
+        """A revision that makes `child` has come, perhaps one of several."""
+        if (key, child) in self._seen:
+            return
+        self._seen[key, child] = None
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        if key in self._queues:
+            if self._queues[key].ends:
+                self._queues[key].ends.popleft()
+            self._hand_on(key)
+
+    def _hand_on(self, key: str) -> None:
+        """Give those who wait the turns that are free."""
+        now, queue = asyncio.get_running_loop().time(), self._queues.get(key)
+        if queue is None:
+            return
+        while queue.ends and queue.ends[0] <= now:
+            queue.ends.popleft()
+        while queue.waiting and len(queue.ends) < FEW:
+            first, _ = queue.waiting.popitem(last=False)
+            queue.ends.append(now + LEASE)
+            first.set_result(None)
+        if not (queue.ends or queue.waiting):
+            del self._queues[key]
