@@ -15,16 +15,18 @@ from fault_kit import PROCESSES, SCHEMA, intact, numbers, rows
 
 from lakota import Repo
 
-Place = tuple[str, dict[str, str] | None]
+Place = tuple[str | list[str], dict[str, str] | None]
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", "bucket behind a cache"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Where the repo is, and the options to open it."""
     if request.param == "folder":
         return str(tmp_path / "repo"), None
     bucket: Bucket = request.getfixturevalue("bucket")
-    return bucket.uri, bucket.options
+    if request.param == "bucket":
+        return bucket.uri, bucket.options
+    return [str(tmp_path / "cache"), bucket.uri], bucket.options
 
 
 def opened(place: Place) -> Repo:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from fault_kit import SCHEMA, numbers, rows
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lakota import Clock, DamagedError, NotFoundError, Repo, Series, changelog
 from lakota.digest import Digest
@@ -473,6 +476,40 @@ def test_a_write_is_made_on_what_was_committed_before_it_began() -> None:
     assert len(rows(theirs / "s")) == 20
 
 
+WRITES = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 40), st.integers(1, 9), st.booleans()),
+    min_size=1,
+    max_size=24,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(WRITES)
+def test_what_a_handle_has_at_hand_changes_no_digest(
+    writes: list[tuple[str, int, int, bool]],
+) -> None:
+    """A handle that goes on, with what it saw and stored itself, commits what a new one does for
+    each write, which lists and fetches, and what one does that has all in a folder."""
+
+    def played(remote: bool, anew: bool) -> list[str]:
+        store = Elsewhere(MemoryStore(), remote=remote)
+        clock = Clock(now=lambda: 1_577_836_800_000_000_000)
+        clct = Repo(store, clock=clock, codec="packed").create_collection(SCHEMA, "c")
+        found = []
+        for label, start, length, block in writes:
+            if anew:
+                clct = Repo(store, clock=clock, codec="packed") / "c"
+            with clct.multi() if block else nullcontext():
+                (clct / label).write(numbers(start, start + length))
+            found.extend(clct.changelog.heads())
+        return found
+
+    far_away = played(remote=True, anew=False)
+    assert len(far_away) == len(writes)
+    assert far_away == played(remote=True, anew=True)
+    assert far_away == played(remote=False, anew=False)
+
+
 def test_threads_that_write_far_away_at_once_take_turns() -> None:
     store = slow(MemoryStore(), 0.02)
     clct = Repo(store).create_collection(SCHEMA, "c")
@@ -525,6 +562,20 @@ def test_old_revisions_are_read_at_once_when_they_move() -> None:
     again = (Repo(inside) / "c").changelog
     assert again.history().edges == before
     assert {again.document(r)["kind"] for r in again.log()} == {"write"}
+
+
+def test_revisions_that_are_pulled_are_read_at_once() -> None:
+    inside = MemoryStore()
+    series = Repo(inside).create_collection(SCHEMA, "c") / "s"
+    for n in range(40):
+        series.write(numbers(n, n + 1))
+    store = slow(inside)
+    here = Repo()
+    here.pull(Repo(store))
+    assert (here / "c").changelog.history().edges == (Repo(inside) / "c").changelog.history().edges
+    read = [r for r in store.requests if r.method == "get" and r.name.startswith("changelog/")]
+    assert len(read) == 41
+    assert rounds(read) <= 6
 
 
 def test_a_handle_that_was_just_opened_reads_in_four_rounds() -> None:

@@ -25,6 +25,7 @@ from .page import Loader, Page
 from .progress import Progress, counted
 from .site import Site
 from .store.base import Content
+from .store.parallel import at_once
 
 __all__ = ["pull"]
 
@@ -85,7 +86,9 @@ def _pull(
         archived = many - at >= LOOSE
         edges = wanted[at : at + (LOOSE if archived else REVISIONS_AT_ONCE)]
         inner += _copy_objects(target, source, edges, present, done, progress)
-        documents = {edge: source.changelog.read(edge) for edge in edges}
+        read = source.changelog.read
+        found = at_once(read, edges) if source.objects.store.remote else map(read, edges)
+        documents = dict(zip(edges, found, strict=True))
         (target.changelog.archive if archived else target.changelog.write)(documents)
         at += len(edges)
         copied.extend(edges)
