@@ -36,7 +36,7 @@ async def asked(queue: Turns, count: int, key: str = "k") -> list[asyncio.Task[N
 
 def test_few_have_a_turn_and_each_commit_gives_it_to_who_waited_longest() -> None:
     async def act() -> None:
-        queue = Turns(100)
+        queue = Turns(100, 30)
         tasks = await asked(queue, FEW + 3)
         assert [task.done() for task in tasks] == [True] * FEW + [False] * 3
         for n in range(3):
@@ -56,7 +56,7 @@ def test_a_turn_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TICK", 0.02)
 
     async def act() -> None:
-        tasks = await asked(Turns(100), 2 * FEW)
+        tasks = await asked(Turns(100, 30), 2 * FEW)
         assert not tasks[-1].done()
         await asyncio.wait_for(asyncio.gather(*tasks), 5)
 
@@ -64,11 +64,10 @@ def test_a_turn_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_has_waited_long_or_finds_many_waiting_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 0.2)
     monkeypatch.setattr(turns, "TICK", 0.02)
 
     async def act() -> None:
-        queue = Turns(2)
+        queue = Turns(2, 0.2)
         tasks = await asked(queue, FEW + 5)
         assert sum(task.done() for task in tasks) == FEW + 3
         await asyncio.wait_for(asyncio.gather(*tasks), 5)
@@ -78,7 +77,7 @@ def test_who_has_waited_long_or_finds_many_waiting_goes_on(monkeypatch: pytest.M
 
 def test_who_goes_away_takes_nobodys_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     async def act() -> None:
-        queue = Turns(100)
+        queue = Turns(100, 30)
         tasks = await asked(queue, FEW + 2)
         tasks[FEW].cancel()
         await asyncio.sleep(0.02)

@@ -243,7 +243,7 @@ def make_app(
         threads,
         questions,
         Memory(limits.memory),
-        Turns(limits.requests // 2),
+        Turns(limits.requests // 2, limits.seconds / 2),
     )
 
     @asynccontextmanager

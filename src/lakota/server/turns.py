@@ -16,10 +16,8 @@ from dataclasses import dataclass, field
 __all__ = ["FEW", "Turns"]
 
 FEW = 4
-LEASE = 2.0
+LEASE = 5.0
 """Seconds of a turn, at most."""
-PATIENCE = 10.0
-"""Seconds that anybody waits for one."""
 TICK = 0.25
 """Seconds after which who waits looks whether a turn has ended by its time."""
 _REMEMBERED = 256
@@ -35,10 +33,11 @@ class _Queue:
 
 
 class Turns:
-    """The turns of one server, in its event loop. At most `most` wait."""
+    """The turns of one server, in its event loop. At most `most` wait, for `patience` seconds."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, patience: float) -> None:
         self._most = most
+        self._patience = patience
         self._waiting = 0
         self._queues: dict[str, _Queue] = {}
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -53,7 +52,7 @@ class Turns:
         queue.waiting[mine] = None
         self._waiting += 1
         try:
-            end = loop.time() + PATIENCE
+            end = loop.time() + self._patience
             self._hand_on(key)
             while not mine.done() and loop.time() < end:
                 await asyncio.wait([mine], timeout=TICK)

@@ -47,7 +47,7 @@ _CHECKSUM = 8
 _TURNS = "turns"
 _FEW = 4
 """Processes that share a folder and are about to commit to one collection, at a time."""
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 _TICK = 0.04
 """Seconds that one who waits for a turn waits at all, and before he looks again, at most."""
 _FOLDER = re.compile(r"[0-9a-f]{2}")
