@@ -146,6 +146,12 @@ class Listing:
     """When it ended, by `time.monotonic`."""
     end: Callable[[], object]
     """Ends the turn that he has meanwhile."""
+    _turns: _Turns
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether it was seen just now, and nobody in this process has written since."""
+        return self.turn == self._turns.taken and time.monotonic() - self.at < RECENT
 
 
 class _Turns:
@@ -280,8 +286,9 @@ class Changelog:
 
     def glance(self) -> Listing:
         """What there is now, for one who may write and waits for nobody."""
-        taken = self._turns.taken
-        return Listing(self.history(), taken, time.monotonic(), tuple)
+        turns = self._turns
+        taken = turns.taken
+        return Listing(self.history(), taken, time.monotonic(), tuple, turns)
 
     def look(self) -> Listing:
         """What there is now, for one who will write, and whose turn it is then. Of the threads of
@@ -297,18 +304,11 @@ class Changelog:
             with self._lock:
                 self._listed = time.monotonic()
                 self._list(names)
-                return Listing(self._history, taken, self._listed, turn.pop_all().close)
+                return Listing(self._history, taken, self._listed, turn.pop_all().close, turns)
 
-    def heads(self, seen: Listing | None = None) -> tuple[Child, ...]:
-        """The children that are nobody's parent, newest last. For one whose turn it is to write,
-        those that he has `seen`, if that is recent."""
-        if seen is not None and self.is_recent(seen):
-            return seen.history.heads
+    def heads(self) -> tuple[Child, ...]:
+        """The children that are nobody's parent, newest last."""
         return self.history().heads
-
-    def is_recent(self, seen: Listing) -> bool:
-        """Whether it was seen just now, and nobody in this process has written since."""
-        return seen.turn == self._turns.taken and time.monotonic() - seen.at < RECENT
 
     @property
     def last(self) -> History:

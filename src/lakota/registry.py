@@ -178,7 +178,7 @@ class Registry:
     @property
     def is_recent(self) -> bool:
         """Whether it was looked at just now, and nobody in this process has written since."""
-        return self._seen is not None and self.site.changelog.is_recent(self._seen)
+        return self._seen is not None and self._seen.is_recent
 
     def _take(self, heads: tuple[Child, ...]) -> None:
         if heads != self._heads:

@@ -80,9 +80,14 @@ def commit(
         return []
     author = _author(author, message)
     with site.changelog.writing():
-        on = site.changelog.heads(seen) if heads is None else heads
+        on = _heads(site, seen) if heads is None else heads
         parents = site.changelog.ended(on) if heads is None else on
         return _commit(site, writes, author, message, narrow, on, parents)
+
+
+def _heads(site: Site, seen: Listing | None) -> Sequence[Child]:
+    """The heads that there are now, for one whose turn it is."""
+    return seen.history.heads if seen and seen.is_recent else site.changelog.heads()
 
 
 def _commit(
