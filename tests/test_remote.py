@@ -231,7 +231,7 @@ def test_one_label_fetches_no_more_pages_than_the_tree_is_deep() -> None:
 
 # Looks
 
-LATENCY = 0.1
+LATENCY = 0.2
 
 
 class Elsewhere(CountingStore):
@@ -359,9 +359,9 @@ def test_the_pages_of_many_heads_are_fetched_level_by_level() -> None:
     for copy in copies:
         base.pull(copy)
     # Dozens of threads are to begin within one latency, on a machine that does other things also.
-    store = slow(inside, latency=5 * LATENCY)
+    store = slow(inside, latency=2 * LATENCY)
     series = Repo(store) / "c" / "series 299"
-    time.sleep(25 * LATENCY)
+    time.sleep(10 * LATENCY)
     store.clear()
     series.write(numbers(7, 8))
     pages = [r for r in store.requests if r.method == "get" and r.name.startswith("pages/")]
