@@ -165,12 +165,11 @@ class HttpStore(Store):
         for name in objects:
             check_name(name)
         small = {name: data for name, data in objects.items() if size_of(data) <= _SMALL}
-        large = [name for name in objects if name not in small]
-        groups = list(_groups(small)) if self._takes_many and self._is_served() else [[*small]]
-        if len(groups) + len(large) == len(objects) or not self._takes_many:
+        if len(small) < 2 or not self._takes_many or not self._is_served():
             at_once(lambda item: self.put(*item), objects.items())
             return
-        left = at_once(lambda some: self._put_some(objects, some), [*groups, *([n] for n in large)])
+        groups = [*_groups(small), *([name] for name in objects if name not in small)]
+        left = at_once(lambda some: self._put_some(objects, some), groups)
         at_once(lambda name: self.put(name, objects[name]), [n for some in left for n in some])
 
     def _put_some(self, objects: Mapping[str, Content], names: Sequence[str]) -> Sequence[str]:
