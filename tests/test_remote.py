@@ -23,6 +23,7 @@ from lakota.ranged import open_ranged
 from lakota.segment import open_segment
 from lakota.store import CountingStore, MemoryStore, Store
 from lakota.store.count import Request, rounds
+from lakota.store.parallel import REQUESTS
 
 MEGABYTE = 1 << 20
 
@@ -344,6 +345,27 @@ def test_threads_that_want_one_object_fetch_it_once() -> None:
     assert len(names) == len(set(names))
 
 
+def test_more_threads_read_than_requests_are_made_at_once() -> None:
+    inside = MemoryStore()
+    clct = Repo(inside).create_collection(SCHEMA, "c")
+    (clct / "s").write(numbers(0, 100))
+    repo = Repo(far(inside))
+    assert (repo / "c" / "s").frame().num_rows == 100
+    found: list[int] = []
+    start = threading.Barrier(3 * REQUESTS)
+
+    def read() -> None:
+        start.wait()
+        found.extend((repo / "c" / "s").frame().num_rows for _ in range(5))
+
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(3 * REQUESTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [100] * (5 * 3 * REQUESTS)
+
+
 def test_the_pages_of_many_heads_are_fetched_level_by_level() -> None:
     inside = MemoryStore()
     base = Repo(inside)
@@ -444,7 +466,8 @@ def test_a_commit_is_a_look_and_two_rounds() -> None:
 def test_a_guide_costs_a_commit_no_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changelog, "RECENT", 60.0)
     store = slow(MemoryStore())
-    clct = Repo(store).create_collection(SCHEMA, "c")
+    clock = Clock(now=lambda: 1_577_836_800_000_000_000)  # stamps decide where pages end
+    clct = Repo(store, clock=clock).create_collection(SCHEMA, "c")
     labels = [f"series {n:05}" for n in range(6_000)]
     zeros = np.zeros(6_000, "int64")
     for turn in range(2):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -157,6 +158,56 @@ def test_a_new_handle_flushes_what_is_above_once_for_all_folders_beside_one_anot
     assert not above & set(calls) and len(calls) == 3 * 5
     store.put("a/new/z", b"z")
     assert ("flush", str(tmp_path / "a")) in calls
+
+
+@needs_proc
+def test_a_folder_whose_flush_failed_is_flushed_by_the_next_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, str]]
+) -> None:
+    store, flush = LocalStore(tmp_path), local._flush_folder
+    store.put("lakota.json", b"x")
+
+    def failing(folder: str) -> None:
+        if folder == str(tmp_path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flush(folder)
+
+    monkeypatch.setattr(local, "_flush_folder", failing)
+    with pytest.raises(StoreError):
+        store.put("a/b/c", b"x")
+    monkeypatch.setattr(local, "_flush_folder", flush)
+    calls.clear()
+    store.put("a/b/c", b"x")
+    assert {("flush", str(tmp_path)), ("flush", str(tmp_path / "a"))} <= set(calls)
+
+
+@needs_proc
+def test_a_put_relies_on_no_flush_that_another_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, flush = LocalStore(tmp_path), local._flush_folder
+    store.put("lakota.json", b"x")
+    begun, below, go_on = threading.Event(), threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def slow(folder: str) -> None:
+        seen.append(folder)
+        if folder == str(tmp_path) and not begun.is_set():
+            begun.set()
+            assert go_on.wait(10)
+        flush(folder)
+        if folder == str(tmp_path / "a"):
+            below.set()
+
+    monkeypatch.setattr(local, "_flush_folder", slow)
+    first = threading.Thread(target=store.put, args=("a/b/one", b"x"))
+    first.start()
+    assert begun.wait(10) and below.wait(10)
+    time.sleep(0.05)  # so that the first has gone on as far as it can
+    store.put("a/b/two", b"x")
+    assert seen.count(str(tmp_path)) == 2
+    go_on.set()
+    first.join()
 
 
 @needs_proc

@@ -29,7 +29,7 @@ def play(act: Callable[[], Awaitable[None]]) -> None:
 
 
 async def asked(queue: Turns, count: int, key: str = "k") -> list[asyncio.Task[None]]:
-    tasks = [asyncio.create_task(queue.take(key)) for _ in range(count)]
+    tasks = [asyncio.create_task(queue.take(key, f"writer {n}")) for n in range(count)]
     await asyncio.sleep(0.02)
     return tasks
 
@@ -83,6 +83,43 @@ def test_who_goes_away_takes_nobodys_turn(monkeypatch: pytest.MonkeyPatch) -> No
         await asyncio.sleep(0.02)
         queue.give("k", "child")
         await asyncio.wait_for(tasks[FEW + 1], 1)
+
+    play(act)
+
+
+def test_who_did_not_use_a_turn_keeps_it() -> None:
+    async def act() -> None:
+        queue = Turns(100, 30)
+        for _ in range(3 * FEW):  # writes that had nothing to commit after all
+            await asyncio.wait_for(queue.take("k", "one"), 1)
+        others = await asked(queue, FEW)
+        assert [task.done() for task in others] == [True] * (FEW - 1) + [False]
+        await asyncio.wait_for(queue.take("k", "one"), 1)  # past those who wait
+        queue.give("k", "child")
+        await asyncio.wait_for(others[-1], 1)
+
+    play(act)
+
+
+def test_who_waits_says_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "TICK", 0.02)
+
+    async def act() -> None:
+        queue = Turns(100, 30)
+        await asked(queue, FEW)
+        await asyncio.wait_for(queue.take("k", "hurried", 0.1), 2)
+
+    play(act)
+
+
+def test_ends_of_turns_at_many_folders_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LEASE", 0.0)
+
+    async def act() -> None:
+        queue = Turns(100, 30)
+        for n in range(2_000):
+            await queue.take(f"folder {n}", "one")
+        assert len(queue._queues) < 300
 
     play(act)
 

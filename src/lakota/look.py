@@ -109,9 +109,9 @@ class Looker:
         if last is None or last.history is None:
             fresh = self._fresh()
         else:
-            coming = aside(self._fresh)
+            coming = self._coming(last)
             guess = _attempt(lambda: self._on(last, act))
-            fresh = coming.result()
+            fresh = coming()
             if guess.exception() is None and last.same(fresh):
                 return guess.result()
         return self._on(fresh, act)
@@ -129,13 +129,13 @@ class Looker:
             site = self._find(lately=block.looked)
             block.looked = True
             return self._on(Look(site), act)
-        coming = aside(last.site.changelog.look)
+        found = aside(self._find)
+        listing = last.site.changelog.look()  # here, for it may wait for a turn
         try:
-            site = self._find()
-            result = self._on(Look(site, None, coming.result()), act)
+            site = found.result()
+            result = self._on(Look(site, None, listing), act)
         finally:
-            if coming.exception() is None:
-                coming.result().end()
+            listing.end()
         self._last = Look(site, site.changelog.last)
         return result
 
@@ -171,13 +171,21 @@ class Looker:
             if not site.objects.store.remote:
                 self._last = Look(site)
                 return self._last
-            history = site.changelog.history()
-        else:
-            seen = aside(last.site.changelog.history)
-            site = self._find()
+            self._last = Look(site, site.changelog.history())
+            return self._last
+        return self._coming(last)()
+
+    def _coming(self, last: Look) -> Callable[[], Look]:
+        """Begin to look. Gives what waits for it: nothing that goes on aside waits for another one
+        that does, or all might."""
+        seen, found = aside(last.site.changelog.history), aside(self._find)
+
+        def fresh() -> Look:
             history = seen.result()
-        self._last = Look(site, history)
-        return self._last
+            self._last = Look(found.result(), history)
+            return self._last
+
+        return fresh
 
 
 class _Looking(Protocol):

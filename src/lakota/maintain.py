@@ -64,11 +64,12 @@ def trim(
         deleted += changelog.trim(gone, max((stamp_of(child) for _, child in gone), default=0))
         left = changelog.history().edges
         there = {edge[1] for edge in history.edges & left}
-        stray = [edge for edge in made if edge[1] not in there]
+        lost = {child for _, child in gone}
+        stray = [e for e in left if e[1] in lost or (e in made and e[1] not in there)]
         if not stray:
             break
-        # Another one has trimmed where they lead to, which would be a head again: back to before
-        # them, and look for the next that stays.
+        # Another one has trimmed where ours lead to, or leads to what we have trimmed: that would
+        # be a head again. Back to before them, and look for the next that stays.
         changelog.trim(stray, 0)
     return deleted
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -156,10 +157,12 @@ async def delete_objects(call: Call) -> Response:
 
 async def names_of_folder(call: Call) -> Response:
     """What is directly in a folder, by name; in no order. Who is about to commit to a collection
-    says so by a header `Lakota-Turn`: where many are, he waits for his turn."""
+    says so by a header `Lakota-Turn`, with who he is and how many seconds he waits at most: where
+    many are, he waits for his turn."""
     folder = _folder(call)
     if TURN_HEADER in call.request.headers and call.scope is not Scope.READ:
-        await call.service.turns.take(call.at.key(folder))
+        who, _, patience = call.request.headers[TURN_HEADER].partition(";")
+        await call.service.turns.take(call.at.key(folder), who, _seconds(patience))
     if not await call.run(_is_shown, call):
         return JSONResponse([])
     known = call.request.headers.get("if-none-match", "").removeprefix("W/")
@@ -294,6 +297,14 @@ def _moment(asked: dict[str, Any]) -> float:
     if not abs(number) < _LAST_SECOND:
         raise InputError('expected {"older_than": seconds since 1970}')
     return float(number)
+
+
+def _seconds(text: str) -> float:
+    """What somebody is ready to wait; what makes no sense says nothing."""
+    with suppress(ValueError):
+        found = float(text)
+        return found if found >= 0 else math.inf
+    return math.inf
 
 
 def _committed(call: Call, name: str) -> None:

@@ -10,7 +10,8 @@ time; who has waited long, or finds too many waiting, gets one all the same.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+import math
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 __all__ = ["FEW", "Turns"]
@@ -27,9 +28,10 @@ _REMEMBERED = 256
 class _Queue:
     """Of one collection."""
 
-    ends: deque[float] = field(default_factory=deque)
-    """When the turns that were given end."""
-    waiting: OrderedDict[asyncio.Future[None], None] = field(default_factory=OrderedDict)
+    ends: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """Who has a turn, and when it ends; oldest first."""
+    waiting: OrderedDict[asyncio.Future[None], str] = field(default_factory=OrderedDict)
+    """And who waits."""
 
 
 class Turns:
@@ -42,17 +44,23 @@ class Turns:
         self._queues: dict[str, _Queue] = {}
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    async def take(self, key: str) -> None:
-        """Wait for a turn at what `key` names."""
+    async def take(self, key: str, who: str, patience: float = math.inf) -> None:
+        """Wait for a turn at what `key` names. Who has one that he did not use, for he had nothing
+        to commit after all, keeps it."""
         loop = asyncio.get_running_loop()
-        queue = self._queues.setdefault(key, _Queue())
         if self._waiting >= self._most:
             return
+        if len(self._queues) >= _REMEMBERED:
+            for each in [*self._queues]:
+                self._hand_on(each)
+        queue = self._queues.setdefault(key, _Queue())
         mine = loop.create_future()
-        queue.waiting[mine] = None
+        queue.waiting[mine] = who
+        if who in queue.ends:
+            queue.waiting.move_to_end(mine, last=False)
         self._waiting += 1
         try:
-            end = loop.time() + self._patience
+            end = loop.time() + min(patience, self._patience)
             self._hand_on(key)
             while not mine.done() and loop.time() < end:
                 await asyncio.wait([mine], timeout=TICK)
@@ -71,7 +79,7 @@ class Turns:
             self._seen.popitem(last=False)
         if key in self._queues:
             if self._queues[key].ends:
-                self._queues[key].ends.popleft()
+                self._queues[key].ends.popitem(last=False)
             self._hand_on(key)
 
     def _hand_on(self, key: str) -> None:
@@ -79,11 +87,16 @@ class Turns:
         now, queue = asyncio.get_running_loop().time(), self._queues.get(key)
         if queue is None:
             return
-        while queue.ends and queue.ends[0] <= now:
-            queue.ends.popleft()
-        while queue.waiting and len(queue.ends) < FEW:
-            first, _ = queue.waiting.popitem(last=False)
-            queue.ends.append(now + LEASE)
-            first.set_result(None)
+        while queue.ends and next(iter(queue.ends.values())) <= now:
+            queue.ends.popitem(last=False)
+        while queue.waiting:
+            first, who = next(iter(queue.waiting.items()))
+            if who not in queue.ends and len(queue.ends) >= FEW:
+                break
+            del queue.waiting[first]
+            queue.ends[who] = now + LEASE
+            queue.ends.move_to_end(who)
+            if not first.done():
+                first.set_result(None)
         if not (queue.ends or queue.waiting):
             del self._queues[key]

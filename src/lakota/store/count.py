@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 
 from ..errors import ObjectMissingError
-from .base import Content, Info, Store, Tail, size_of
+from .base import Content, Info, Store, Tail, Turn, size_of
 from .parallel import at_once
 
 __all__ = ["CountingStore", "Request", "rounds"]
@@ -139,9 +139,18 @@ class CountingStore(Store):
 
     def names(self, prefix: str) -> Sequence[str]:
         found = self._ask("list", prefix, lambda: self.inner.names(prefix))
+        self._listed(prefix, found)
+        return found
+
+    def turn(self, prefix: str) -> Turn:
+        found = self._ask("list", prefix, lambda: self.inner.turn(prefix))
+        self._listed(prefix, found.names)
+        return found
+
+    def _listed(self, prefix: str, found: Sequence[str]) -> None:
+        """What comes after a first page of names."""
         for _ in range((len(found) - 1) // LISTED):
             self._ask("list", prefix, lambda: None)
-        return found
 
     def delete(self, names: Iterable[str]) -> None:
         everything = [*names]

@@ -62,7 +62,8 @@ ACCEPT_HEADER = "Lakota-Accept"
 """With the value `packed`: whole segments may be sent in the small encoding, however they are
 stored."""
 TURN_HEADER = "Lakota-Turn"
-"""Said by who lists a collection's revisions in order to add one: he may be let wait for others."""
+"""Said by who lists a collection's revisions in order to add one: who he is and how many seconds he
+waits at most. He may be let wait for others."""
 TOKEN = "LAKOTA_TOKEN"
 HEADER = "lakota.json"
 
@@ -130,6 +131,7 @@ class HttpStore(Store):
         self._pools: dict[int, urllib3.PoolManager] = {}
         self._served: bool | None = None
         self._takes_many = True
+        self._who = os.urandom(8).hex()
         self._listings: dict[str, tuple[str, tuple[str, ...]]] = {}
         _urllib3()
 
@@ -286,7 +288,8 @@ class HttpStore(Store):
         return self._names(prefix, {})
 
     def turn(self, prefix: str) -> Turn:
-        return Turn(self._names(prefix, {TURN_HEADER: "1"}))  # it ends with the commit
+        asked = {TURN_HEADER: f"{self._who};{self._timeout / 2:g}"}
+        return Turn(self._names(prefix, asked))  # it ends with the commit
 
     def _names(self, prefix: str, asked: Mapping[str, str]) -> Sequence[str]:
         check_folder(prefix)

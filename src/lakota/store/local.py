@@ -30,7 +30,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from io import FileIO
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -158,13 +158,16 @@ class LocalStore(Store):
         above: dict[str, list[str]] = {}
         for folder in loose:
             above.setdefault(os.path.dirname(folder), []).append(folder)
-        steps = [partial(self._place, name, data) for name, data in objects.items()]
+        steps: list[Callable[[], Sequence[str]]] = [
+            partial(self._place, name, data) for name, data in objects.items()
+        ]
         name = next(iter(objects), "")
-        steps += [partial(self._anchor, name, *each) for each in above.items()]
-        at_once(lambda step: step(), steps)
+        steps += [partial(self._flush_names, name, *each) for each in above.items()]
+        # One of them counts only when all above it are flushed, too.
+        self._anchored.update(chain.from_iterable(at_once(lambda step: step(), steps)))
         at_once(lambda item: self._settle(item[1], item[0]), folders.items())
 
-    def _place(self, name: str, data: Content) -> None:
+    def _place(self, name: str, data: Content) -> Sequence[str]:
         """Write an object, flushed but for its name in the folder."""
         path = self._path(name)
         try:
@@ -181,6 +184,7 @@ class LocalStore(Store):
                 raise
         except OSError as error:
             raise self._failed("write", name, error) from error
+        return ()
 
     def _settle(self, name: str, folder: str) -> None:
         try:
@@ -196,8 +200,7 @@ class LocalStore(Store):
         written: dict[str, str] = {}
         name = next(iter(paths))
         try:
-            for folder in self._make_folder(self.root, name):
-                self._anchor(name, os.path.dirname(folder), [folder])
+            self._anchor(name, self._make_folder(self.root, name))
             for folder in folders:
                 os.makedirs(folder, exist_ok=True)
             with _file_systems(folders) as systems:
@@ -286,8 +289,7 @@ class LocalStore(Store):
                 if self.durability == "fsync":
                     # Its writer may have died between any two steps of `put`, or flushed nothing.
                     _flush(file.fileno())
-                    for folder in self._loose(os.path.dirname(path), self.root):
-                        self._anchor(name, os.path.dirname(folder), [folder])
+                    self._anchor(name, self._loose(os.path.dirname(path), self.root))
                     _flush_folder(os.path.dirname(path))
             os.utime(path)
         except _ABSENT:
@@ -368,7 +370,8 @@ class LocalStore(Store):
 
     def _loose(self, folder: str, top: str) -> Sequence[str]:
         """Which of a folder and those above it, up to `top`, this store has not flushed the names
-        of. They may be there for long: who made them may have died before flushing them."""
+        of. They may be there for long: who made them may have died before flushing them. Of what is
+        anchored, all above is."""
         found = []
         while folder not in self._anchored:
             found.append(folder)
@@ -377,8 +380,14 @@ class LocalStore(Store):
             folder = os.path.dirname(folder)
         return found
 
-    def _anchor(self, name: str, parent: str, folders: Sequence[str]) -> None:
-        """Flush the names of folders, and with them those of all others there are in `parent`."""
+    def _anchor(self, name: str, folders: Iterable[str]) -> None:
+        """Flush the names of `folders`: what `_loose` has found."""
+        each = [self._flush_names(name, os.path.dirname(folder), [folder]) for folder in folders]
+        self._anchored.update(chain.from_iterable(each))
+
+    def _flush_names(self, name: str, parent: str, folders: Sequence[str]) -> Sequence[str]:
+        """Flush the names of folders in `parent`. Returns those that were flushed: with them are
+        all others that are there."""
         try:
             known = {*folders, *(_folders(parent) if len(parent) >= len(self.root) else ())}
             # What is above the root need not be ours to open.
@@ -386,7 +395,7 @@ class LocalStore(Store):
                 _flush_folder(parent)
         except OSError as error:
             raise self._failed("write", name, error) from error
-        self._anchored.update(known)
+        return [*known]
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[FileIO]:

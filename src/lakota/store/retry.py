@@ -23,7 +23,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from ..errors import InputError, ObjectMissingError, UnavailableError
-from .base import Content, Info, Store, Tail
+from .base import Content, Info, Store, Tail, Turn
 from .parallel import at_once
 
 __all__ = ["RetryingStore"]
@@ -123,6 +123,9 @@ class RetryingStore(Store):
 
     def names(self, prefix: str) -> Sequence[str]:
         return self._try(lambda: self.inner.names(prefix))
+
+    def turn(self, prefix: str) -> Turn:
+        return self._try(lambda: self.inner.turn(prefix))
 
     def delete(self, names: Iterable[str]) -> None:
         everything = [*names]
