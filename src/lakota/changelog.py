@@ -373,9 +373,8 @@ class Changelog:
         for some in filter(None, (own, others)):
             self.write({(parent, child): document for parent in some})
         self._own = child
-        if self._lock.acquire(
-            blocking=False
-        ):  # who is listing will see it by himself, or next time
+        # Who is listing will see it by himself, or next time.
+        if self._lock.acquire(blocking=False):
             try:
                 self._names = self._names.union(f"{parent}.{child}" for parent in parents)
                 self._history = self._history.add((parent, child) for parent in parents)
